@@ -1,0 +1,1 @@
+"""What ``storyteller bench`` measures."""

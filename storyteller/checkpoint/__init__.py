@@ -1,0 +1,1 @@
+"""Models as directories: read, write, verify, find and load."""
