@@ -21,13 +21,19 @@ class Runtime(Protocol):
     """
 
     @property
-    def num_layers(self) -> int: ...
+    def num_layers(self) -> int:
+        """Number of GRU layers."""
+        ...
 
     @property
-    def hidden_dim(self) -> int: ...
+    def hidden_dim(self) -> int:
+        """Width of the state of a layer."""
+        ...
 
     @property
-    def vocab_size(self) -> int: ...
+    def vocab_size(self) -> int:
+        """Number of logits."""
+        ...
 
     def initial_state(self, batch: int) -> State:
         """A zero state, ``(num_layers, batch, hidden_dim)``."""
