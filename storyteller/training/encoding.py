@@ -1,0 +1,84 @@
+"""Stories as ids in a file: ``END story END story … END``, uint16, written piece by piece and read as a memory map."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storyteller.engine.tokenizer import Tokenizer
+
+MAX_VOCAB = 65_535
+_BATCH_CHARACTERS = 1 << 20
+_PIECE_CHARACTERS = 1 << 16
+_WORD_END = re.compile(r"(?<=\S)(?=\s)")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """How much a stream holds: stories (repeats counted), tokens (end tokens too, but the first, which is never predicted), UTF-8 bytes of text."""
+
+    stories: int
+    tokens: int
+    bytes: int
+
+    def to_json(self) -> dict[str, int]:
+        """The counts as JSON values."""
+        return asdict(self)
+
+
+def write_stream(path: Path, stories: Iterable[bytes], tokenizer: Tokenizer) -> SplitCounts:
+    """Encode UTF-8 stories into a uint16 file, an end token before each and one at the very end. Memory is that of one batch (1 MB of text)."""
+    count = size = tokens = 0
+    with path.open("wb") as file:
+        for batch in _batches(stories):
+            pieces = [list(_pieces(raw.decode("utf-8"))) for raw in batch]
+            encoded = iter(tokenizer.encode_batch([piece for parts in pieces for piece in parts]))
+            ids: list[int] = []
+            for parts in pieces:
+                ids.append(tokenizer.end_id)
+                for _ in parts:
+                    ids.extend(next(encoded))
+            np.array(ids, np.uint16).tofile(file)
+            count += len(batch)
+            size += sum(map(len, batch))
+            tokens += len(ids)
+        np.array([tokenizer.end_id], np.uint16).tofile(file)
+    return SplitCounts(count, tokens, size)
+
+
+def open_stream(path: Path) -> NDArray[np.uint16]:
+    """A stream as a read-only memory map, uint16 (tokens + 1,)."""
+    return np.memmap(path, np.uint16, mode="r")
+
+
+def _batches(stories: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for story in stories:
+        batch.append(story)
+        size += len(story)
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A long story in parts that encode to the ids of the whole.
+
+    Byte-level BPE first parts text into words with the space before them (GPT-2's pattern), so the end of a word before a space always parts two tokens.
+    """
+    start = 0
+    while len(text) - start > _PIECE_CHARACTERS:
+        cut = _WORD_END.search(text, start + _PIECE_CHARACTERS)
+        if cut is None:
+            break
+        yield text[start : cut.start()]
+        start = cut.start()
+    yield text[start:]
