@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from storyteller.engine.tokenizer import Tokenizer
 
 Ids = NDArray[np.int64]
 State = NDArray[np.float32]
@@ -45,4 +48,18 @@ class Runtime(Protocol):
 
     def prefill(self, ids: Ids, state: State) -> tuple[Logits, State]:
         """Read ``(batch, length)`` ids, length at least 1 -> logits after each, ``(batch, length, vocab_size)``, and the last state."""
+        ...
+
+
+class StoryModel(Protocol):
+    """All that generation asks of a model."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What computes the network."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What its ids mean."""
         ...

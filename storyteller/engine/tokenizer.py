@@ -19,7 +19,8 @@ END = "<|endoftext|>"
 class Tokenizer:
     """Encode and decode; every Unicode string without lone surrogates comes back byte for byte.
 
-    The end-of-text token has the id :attr:`end_id` and never arises from text: a typed ``<|endoftext|>`` is encoded as the characters that it is.
+    The end-of-text token has the id :attr:`end_id` and never arises from text: a typed ``<|endoftext|>`` is encoded as the characters
+    that it is.
     """
 
     def __init__(self, bpe: Bpe) -> None:
@@ -74,11 +75,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Text to ids, without an end token. Lone surrogates, which no UTF-8 text holds, become U+FFFD."""
-        return list(self.bpe.encode(_without_surrogates(text), add_special_tokens=False).ids)
+        return list(self.bpe.encode(without_surrogates(text), add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """:meth:`encode` for many texts at once, on all cores."""
-        encodings = self.bpe.encode_batch_fast([_without_surrogates(text) for text in texts], add_special_tokens=False)
+        encodings = self.bpe.encode_batch_fast([without_surrogates(text) for text in texts], add_special_tokens=False)
         return [list(encoding.ids) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -100,13 +101,26 @@ class Tokenizer:
         return tuple(table)
 
     @cached_property
+    def token_texts(self) -> tuple[str | None, ...]:
+        """The text of every id whose bytes are whole characters, None for the others; the end token's is empty."""
+        return tuple(_whole_text(raw) for raw in self.token_bytes)
+
+    @cached_property
     def space_ids(self) -> NDArray[np.int64]:
         """Ids whose text begins with a space or a line break: those that may follow a prompt whose trailing space was taken off."""
         return np.array([id for id, raw in enumerate(self.token_bytes) if raw[:1] in (b" ", b"\n")], np.int64)
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
+    """``text`` as UTF-8 can hold it: pairs of surrogates joined to the character that they mean, lone ones replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _whole_text(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _bytes_of_alphabet() -> dict[str, int]:
