@@ -7,12 +7,10 @@ import unicodedata
 from hashlib import blake2b
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 HEAD_LETTERS = 200
 """Letters and digits at the beginning of a story that make it a near-duplicate of another."""
 
+_LOST = re.compile("[\0\ufffd\ud800-\udfff]")
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _CLOSERS = " \t\n\"'”’»›)]}*_~„“‘«‹」』）】"
 _ENDINGS = (".", "!", "?", "…", "。", "！", "？", "।", "؟", "۔", "‽", "♪", "♥", "❤", "❤\ufe0f")
@@ -31,26 +29,29 @@ class StoryKeys(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """The story as it is trained on: mojibake mended (ftfy), NFC, ``\\n`` line ends, no space around it. Good text keeps its quotes and letters."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", mend_mojibake(text))
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.strip()
+    """The story as it is trained on: :func:`compose` of :func:`mend_mojibake`. Good text keeps its quotes and letters."""
+    return compose(mend_mojibake(text))
 
 
 def mend_mojibake(text: str) -> str:
-    """Undo UTF-8 that was read as another encoding ("â€œHiâ€\u009d" becomes curly quotes); text that does not look so is returned as it is."""
+    """Undo UTF-8 that was read as another encoding ("â€œHiâ€\x9d" becomes curly quotes), with ftfy; other text is returned as it is."""
+    if text.isascii():
+        return text
     import ftfy
 
     return str(ftfy.fix_encoding(text))
 
 
+def compose(text: str) -> str:
+    """Unicode normal form C, ``\\n`` line ends, and no white space around the story."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def is_damaged(text: str) -> bool:
-    """Whether characters were lost for good: U+FFFD, NUL, or a lone surrogate."""
-    if "\ufffd" in text or "\0" in text:
-        return True
-    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
+    """Whether characters were lost for good: there are U+FFFD, NUL, or lone surrogates."""
+    return _LOST.search(text) is not None
 
 
 def is_cut_off(text: str) -> bool:
@@ -65,14 +66,6 @@ def story_keys(text: str) -> StoryKeys:
     head = letters[:HEAD_LETTERS]
     whole = _hash(letters)
     return StoryKeys(whole, whole if len(head) == len(letters) else _hash(head))
-
-
-def mixed(keys: NDArray[np.uint64], salt: int) -> NDArray[np.uint64]:
-    """64-bit numbers drawn from 64-bit keys, independent for each ``salt`` (the finaliser of SplitMix64, Steele et al. 2014)."""
-    values = keys + np.uint64((salt + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def _hash(text: str) -> int:

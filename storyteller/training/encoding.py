@@ -15,12 +15,12 @@ from storyteller.engine.tokenizer import Tokenizer
 MAX_VOCAB = 65_535
 _BATCH_CHARACTERS = 1 << 20
 _PIECE_CHARACTERS = 1 << 16
-_WORD_END = re.compile(r"(?<=\S)(?=\s)")
+_WORD_END = re.compile(r"(?<=[A-Za-z.,!?])(?=[ \n])")
 
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """How much a stream holds: stories (repeats counted), tokens (end tokens too, but the first, which is never predicted), UTF-8 bytes of text."""
+    """How much a stream holds: stories, repeats among them; tokens that are predicted: all but the first end token; UTF-8 bytes of text."""
 
     stories: int
     tokens: int
@@ -32,7 +32,7 @@ class SplitCounts:
 
 
 def write_stream(path: Path, stories: Iterable[bytes], tokenizer: Tokenizer) -> SplitCounts:
-    """Encode UTF-8 stories into a uint16 file, an end token before each and one at the very end. Memory is that of one batch (1 MB of text)."""
+    """Encode UTF-8 stories into a uint16 file, an end token before each and one at the very end; holds about 1 MB of text at a time."""
     count = size = tokens = 0
     with path.open("wb") as file:
         for batch in _batches(stories):
@@ -70,9 +70,10 @@ def _batches(stories: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """A long story in parts that encode to the ids of the whole.
+    """A long story in parts that encode to the ids of the whole: BPE over all of it at once would take many times its size in memory.
 
-    Byte-level BPE first parts text into words with the space before them (GPT-2's pattern), so the end of a word before a space always parts two tokens.
+    Byte-level BPE first parts a text into words, each with the space before it (GPT-2's pattern): no token spans a letter and the space
+    after it.
     """
     start = 0
     while len(text) - start > _PIECE_CHARACTERS:

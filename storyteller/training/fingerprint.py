@@ -18,10 +18,10 @@ SKETCH_SIZE = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprint:
-    """The SHA-256 of the files trained on, by name, and the :data:`SKETCH_SIZE` smallest keys of the stories trained on.
+    """The names of the files trained on, by SHA-256, and the :data:`SKETCH_SIZE` smallest keys of the stories trained on.
 
-    Keys are hashes of content, so the smallest are a fair sample of the stories (bottom-k sketch, Broder 1997), and any key below the largest
-    of them is a trained story exactly if it is among them.
+    Keys are hashes of content, so the smallest are a fair sample of the stories (bottom-k sketch, Broder 1997), and a key that is not above
+    the largest of them is that of a story trained on exactly if it is among them.
     """
 
     files: Mapping[str, str]
@@ -62,6 +62,6 @@ class Fingerprint:
         """A fingerprint from the values that :meth:`to_json` gave; raises :class:`DataInvalid` for others."""
         try:
             keys = np.frombuffer(base64.b64decode(value["keys"], validate=True), "<u8").astype(np.uint64)
-            return cls({str(name): str(digest) for name, digest in value["files"].items()}, int(value["stories"]), keys)
+            return cls({str(digest): str(name) for digest, name in value["files"].items()}, int(value["stories"]), keys)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataInvalid(f"not the fingerprint of a corpus: {error}") from error

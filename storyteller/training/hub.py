@@ -1,24 +1,38 @@
-"""Stories from the Hugging Face Hub, through ``datasets``: streamed while there is a network, from its cache where there is none."""
+"""Stories from the Hugging Face Hub, through ``datasets``: streamed while the Hub answers, else from the cache of ``datasets``."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from storyteller.errors import DataInvalid, DownloadFailed
+from storyteller.errors import CorpusEmpty, DataInvalid, DownloadFailed
 from storyteller.training.atomic import write_json
-from storyteller.training.readers import TEXT_COLUMNS
+from storyteller.training.readers import choose_column, text_of
 
 OFFLINE_HINT = "Train on files instead: storyteller train FILE…, or on the sample that comes along: storyteller train --dataset sample"
-_REVISION_TIMEOUT = 10.0
+_PROBE_SECONDS = 10.0
 
 
-def revision_of(hub_id: str, folder: Path) -> str:
-    """The commit that ``hub_id`` is at now. Without a network: the one seen last (kept in ``folder/hub-revisions.json``), or "" if none was."""
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The commit of a data set, "" if it is not known, and whether the Hub answers just now."""
+
+    commit: str
+    online: bool
+
+
+def revision_of(hub_id: str, folder: Path) -> Revision:
+    """The commit that ``hub_id`` is at. If the Hub cannot be reached: the one seen last, kept in ``folder/hub-revisions.json``.
+
+    Raises :class:`DownloadFailed` if the Hub has no such data set.
+    """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     path = folder / "hub-revisions.json"
     try:
@@ -26,76 +40,83 @@ def revision_of(hub_id: str, folder: Path) -> str:
     except (OSError, ValueError):
         seen = {}
     try:
-        revision = HfApi().dataset_info(hub_id, timeout=_REVISION_TIMEOUT).sha or ""
+        commit = HfApi().dataset_info(hub_id, timeout=_PROBE_SECONDS).sha or ""
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise DownloadFailed(f"the Hub has no data set {hub_id!r} that you may read", OFFLINE_HINT) from error
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError, *_transport_errors()):
-        return str(seen.get(hub_id, ""))
-    if seen.get(hub_id) != revision:
-        write_json(path, {**seen, hub_id: revision})
-    return revision
+        raise _unknown(hub_id) from error
+    except _transport_errors():
+        return Revision(str(seen.get(hub_id, "")), online=False)
+    if seen.get(hub_id) != commit:
+        write_json(path, {**seen, hub_id: commit})
+    return Revision(commit, online=True)
 
 
-def read_hub(hub_id: str, *, split: str = "train", text_column: str | None = None, revision: str = "") -> Iterator[str]:
-    """The texts of a data set of the Hub. HF_HUB_OFFLINE is respected: then only what ``datasets`` has in its cache is read.
+def read_hub(hub_id: str, revision: Revision, *, split: str = "train", text_column: str | None = None) -> Iterator[str]:
+    """The texts of a data set of the Hub, blank ones left out; not online, only what ``datasets`` has in its cache is read.
 
-    Raises :class:`DownloadFailed` if it cannot be had, :class:`DataInvalid` if it has no such column.
+    Raises :class:`DownloadFailed` if it cannot be had, :class:`DataInvalid` if it has no such split or column, :class:`CorpusEmpty`.
     """
-    import datasets
-    from huggingface_hub import constants
-
-    with _as_download_failed(hub_id), _no_progress_bars():
-        rows = datasets.load_dataset(hub_id, split=split, revision=revision or None, streaming=not constants.HF_HUB_OFFLINE)
-    iterator = iter(rows)
+    number = 0
     column = None
-    while True:
-        with _as_download_failed(hub_id):
-            row = next(iterator, None)
-        if row is None:
-            return
+    for number, row in enumerate(_rows(hub_id, revision, split), 1):
+        where = f"{hub_id}, row {number}"
         if column is None:
-            column = _column(row, text_column, hub_id)
-        if isinstance(row[column], str) and row[column].strip():
-            yield row[column]
+            column = choose_column(list(row), text_column, where)
+        yield from text_of(row[column], where)
+    if not number:
+        raise CorpusEmpty(f"{hub_id}: no story in its split {split!r}", OFFLINE_HINT)
 
 
-def _column(row: dict[str, object], asked: str | None, hub_id: str) -> str:
-    texts = [name for name, value in row.items() if isinstance(value, str)]
-    for name in (asked,) if asked is not None else (*TEXT_COLUMNS, *(texts if len(texts) == 1 else ())):
-        if name in row:
-            return name
-    wanted = f"{asked!r}" if asked is not None else "'text' or 'story'"
-    raise DataInvalid(f"{hub_id}: no column {wanted} (there: {', '.join(map(repr, row))})", "Name it with --text-column.")
-
-
-@contextmanager
-def _as_download_failed(hub_id: str) -> Iterator[None]:
-    """Turn what ``datasets`` and its transport raise for a missing network or data set into :class:`DownloadFailed`."""
+def _rows(hub_id: str, revision: Revision, split: str) -> Iterator[dict[str, Any]]:
+    import datasets
     from datasets.exceptions import DatasetNotFoundError
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        yield
+        with _quiet():
+            if revision.online:
+                rows = datasets.load_dataset(hub_id, split=split, revision=revision.commit or None, streaming=True)
+            else:
+                with _offline():
+                    rows = datasets.load_dataset(hub_id, split=split)
+        yield from rows
     except DatasetNotFoundError as error:
-        raise DownloadFailed(f"the Hub has no data set {hub_id!r} that you may read", OFFLINE_HINT) from error
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError, *_transport_errors()) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise DownloadFailed(f"could not fetch {hub_id}: {reason}", OFFLINE_HINT) from error
-    except ValueError as error:  # an unknown split or configuration
+        raise _unknown(hub_id) from error
+    except _transport_errors() as error:
+        reason = f"{next(iter(str(error).splitlines()), '') or type(error).__name__}"
+        raise DownloadFailed(f"could not fetch {hub_id} from the Hub: {reason}", OFFLINE_HINT) from error
+    except ValueError as error:  # what datasets raises for an unknown split or configuration
         raise DataInvalid(f"{hub_id}: {next(iter(str(error).splitlines()), 'cannot be read')}") from error
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What the HTTP clients under ``datasets`` raise; which of them are installed depends on its version."""
-    from importlib import import_module
-    from importlib.util import find_spec
+def _unknown(hub_id: str) -> DownloadFailed:
+    return DownloadFailed(f"the Hub has no data set {hub_id!r} that you may read, and there is no such file here", OFFLINE_HINT)
 
-    names = {"httpx": "HTTPError", "httpx2": "HTTPError", "aiohttp": "ClientError", "requests": "RequestException"}
-    return tuple(getattr(import_module(module), name) for module, name in names.items() if find_spec(module))
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the HTTP clients under ``datasets`` raise. Which they are depends on its version; one that is not loaded raises nothing."""
+    clients = {"httpx": "HTTPError", "httpx2": "HTTPError", "aiohttp": "ClientError", "requests": "RequestException"}
+    return (OSError, *(getattr(sys.modules[module], name) for module, name in clients.items() if module in sys.modules))
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def _offline() -> Iterator[None]:
+    """As if HF_HUB_OFFLINE were set: without it ``datasets`` tries for half a minute to reach a Hub that did not answer just before."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    modules: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    for module in modules:
+        module.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of ``datasets``: a download shows itself in our own way, or not at all."""
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
     shown = is_progress_bar_enabled()

@@ -46,23 +46,24 @@ def read_file(path: Path, *, text_column: str | None = None, separator: str | No
 def read_txt(path: Path, separator: str | None = None) -> Iterator[str]:
     """The stories of a text file.
 
-    ``separator``:  :data:`BLANK_LINES` = blank lines part the stories;  :data:`WHOLE_FILE` = the file is one story;  any other text = a line
-    that holds just this, and for ``<|endoftext|>`` its every occurrence;  None = ``<|endoftext|>`` if the file holds one
-    (stories may then hold blank lines, as TinyStories do), else blank lines.
+    ``separator`` parts them: :data:`BLANK_LINES` = blank lines; :data:`WHOLE_FILE` = nothing, the file is one story; ``<|endoftext|>`` =
+    its every occurrence; any other text = lines that hold just this. None = ``<|endoftext|>`` if the file holds one (the stories may then
+    hold blank lines, as TinyStories do), else blank lines. Line ends become ``\\n``; white space around a story belongs to the file's
+    layout, not to the story.
     """
     if separator is None:
         separator = txt_separator(path)
     story: list[str] = []
     size = 0
-    for number, line in _lines(path):
+    for number, raw in _lines(path):
+        line = raw.replace("\r\n", "\n")
         if separator == END and END in line:
-            rest, *others = line.split(END)
-            for other in others:
-                yield from _unless_blank("".join([*story, rest]))
-                story, size, rest = [], 0, other
-            line = rest
+            *ends, line = line.split(END)
+            for end in ends:
+                yield from _unless_blank("".join([*story, end]).strip())
+                story, size = [], 0
         elif (separator == BLANK_LINES and not line.strip()) or line.strip() == separator:
-            yield from _unless_blank("".join(story))
+            yield from _unless_blank("".join(story).strip())
             story, size = [], 0
             continue
         size += len(line)
@@ -72,7 +73,7 @@ def read_txt(path: Path, separator: str | None = None) -> Iterator[str]:
                 f"Part the stories with lines of {END}, or name the line that parts them with --separator.",
             )
         story.append(line)
-    yield from _unless_blank("".join(story))
+    yield from _unless_blank("".join(story).strip())
 
 
 def txt_separator(path: Path) -> str:
@@ -88,7 +89,7 @@ def read_csv(path: Path, text_column: str | None = None) -> Iterator[str]:
         header = next(rows, None)
         if header is None:
             return
-        place = header.index(_column(header, text_column, f"{path}, line 1"))
+        place = header.index(choose_column(header, text_column, f"{path}, line 1"))
         for row in rows:
             if len(row) > place:
                 yield from _unless_blank(row[place])
@@ -111,10 +112,10 @@ def read_jsonl(path: Path, text_column: str | None = None) -> Iterator[str]:
         except RecursionError as error:
             raise DataInvalid(f"{where}: not a story but JSON nested too deep") from error
         if isinstance(row, dict):
-            row = row[_column(list(row), text_column, where)]
+            row = row[choose_column(list(row), text_column, where)]
         elif not isinstance(row, str):
             raise DataInvalid(f"{where}: a JSON {type(row).__name__} is neither an object nor a text")
-        yield from _checked_text(row, where)
+        yield from text_of(row, where)
 
 
 def read_parquet(path: Path, text_column: str | None = None) -> Iterator[str]:
@@ -125,11 +126,11 @@ def read_parquet(path: Path, text_column: str | None = None) -> Iterator[str]:
     row = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            column = _column(file.schema_arrow.names, text_column, str(path))
+            column = choose_column(file.schema_arrow.names, text_column, str(path))
             for batch in file.iter_batches(batch_size=1000, columns=[column]):
                 for text in batch.column(0).to_pylist():
                     row += 1
-                    yield from _checked_text(text, f"{path}, row {row}")
+                    yield from text_of(text, f"{path}, row {row}")
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataInvalid(f"{path}, after row {row}: not readable as Parquet ({str(error).splitlines()[0]})") from error
 
@@ -153,7 +154,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 ) from error
 
 
-def _column(names: Sequence[str], asked: str | None, where: str) -> str:
+def choose_column(names: Sequence[str], asked: str | None, where: str) -> str:
+    """The column ``asked`` for; if None, "text", "story", or the only one. Raises :class:`DataInvalid` if it is not among ``names``."""
     if asked is not None:
         if asked in names:
             return asked
@@ -166,7 +168,8 @@ def _column(names: Sequence[str], asked: str | None, where: str) -> str:
     raise DataInvalid(f"{where}: no column 'text' or 'story' (there: {', '.join(map(repr, names))})", "Name it with --text-column.")
 
 
-def _checked_text(text: object, where: str) -> Iterator[str]:
+def text_of(text: object, where: str) -> Iterator[str]:
+    """The text of a row, nothing if it is null or blank; raises :class:`DataInvalid` for a value that is no text."""
     if text is None:
         return
     if not isinstance(text, str):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-EMPTY = "empty"
 DAMAGED = "damaged characters"
 CUT_OFF = "cut off"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near-duplicate"
 IN_VALIDATION = "in the validation data"
 LEFT_OUT = "left out by weight"
-REASONS = (EMPTY, DAMAGED, CUT_OFF, DUPLICATE, NEAR_DUPLICATE, IN_VALIDATION, LEFT_OUT)
+REASONS = (DAMAGED, CUT_OFF, DUPLICATE, NEAR_DUPLICATE, IN_VALIDATION, LEFT_OUT)
 
 
 @dataclass(slots=True)

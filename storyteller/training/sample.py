@@ -36,7 +36,7 @@ def sample_stories() -> Iterator[SampleStory]:
 def sample_sha256() -> str:
     """The hash of the packed sample corpus."""
     with _opened() as packed:
-        return hashlib.file_digest(packed, "sha256").hexdigest()
+        return hashlib.sha256(packed.read()).hexdigest()
 
 
 def _opened() -> IO[bytes]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from storyteller.errors import ConfigInvalid, CorpusEmpty, DataInvalid
-from storyteller.training import hub
 from storyteller.training.filehash import FileHashes
+from storyteller.training.hub import Revision, read_hub, revision_of
 from storyteller.training.readers import SUFFIXES, read_file, txt_separator
 from storyteller.training.sample import sample_sha256, sample_stories
 
@@ -26,10 +26,10 @@ KINDS: tuple[Kind, ...] = ("tinystories", "hub", "sample", "file")
 class Source:
     """One place that stories are read from, and how much of it counts. Raises :class:`ConfigInvalid` for values that make no sense.
 
-    - ``kind``, ``location``: "tinystories" and "sample" need no location; "hub" takes an id such as ``owner/name``; "file" a file or a folder.
+    - ``kind``, ``location``: "tinystories" and "sample" need no location, "hub" takes an id like ``owner/name``, "file" a path.
     - ``text_column``: of CSV, JSON lines, Parquet and Hub data; None = "text", "story", or the only one.
-    - ``weight``: how often each of its stories is in the training text, on average. 2 = twice; 0.5 = half of them, chosen by their content;
-      so a source's share of the mix is ``weight × stories / Σ (weight × stories)``. Validation stories are never repeated or left out.
+    - ``weight``: how often each of its stories is in the training text, on average: 2 = twice; 0.5 = half of them, chosen by content.
+      A source's share of the mix is ``weight × stories / Σ (weight × stories)``. Validation stories are never repeated or left out.
     - ``separator``: what parts the stories of ``.txt`` files, see :func:`storyteller.training.readers.read_txt`.
     - ``max_stories``: read no more than this many; None = all (for TinyStories: 1,000,000).
     - ``split``: of Hub data.
@@ -76,13 +76,13 @@ class Source:
 class OpenedSource:
     """A source whose files are found and whose content is known by hash, ready to be read.
 
-    ``files``: (path, separator) of each local file; ``sha256``: of each local file, by path; ``revision``: the commit of Hub data, "" if unknown.
+    ``files``: (path, separator) of each local file; ``sha256``: (name, hash) of each; ``revision``: of Hub data, else None.
     """
 
     source: Source
     files: tuple[tuple[Path, str | None], ...] = ()
     sha256: tuple[tuple[str, str], ...] = ()
-    revision: str = ""
+    revision: Revision | None = None
 
     def signature(self) -> dict[str, object]:
         """All that decides which stories are read and kept, as JSON: contents and options, not places."""
@@ -93,8 +93,8 @@ class OpenedSource:
             "max_stories": source.limit,
             "keep_cut_off": source.keep_cut_off,
         }
-        if source.kind in ("hub", "tinystories"):
-            return options | {"hub": source.hub_id, "split": source.split, "revision": self.revision}
+        if self.revision is not None:
+            return options | {"hub": source.hub_id, "split": source.split, "revision": self.revision.commit}
         contents = [
             (path.suffix.lower(), separator, digest) for (path, separator), (_, digest) in zip(self.files, self.sha256, strict=True)
         ]
@@ -107,13 +107,16 @@ class OpenedSource:
         return [f"{path}: stories parted by {separator}" for path, separator in self.files if separator is not None][:10]
 
     def texts(self) -> Iterator[str]:
-        """The stories as they stand there, at most ``limit``; raises :class:`DataInvalid`, :class:`CorpusEmpty` or :class:`DownloadFailed`."""
+        """The stories as they stand there, at most ``limit``.
+
+        Raises :class:`DataInvalid`, :class:`CorpusEmpty` or :class:`DownloadFailed`.
+        """
         return islice(self._all_texts(), self.source.limit)
 
     def _all_texts(self) -> Iterator[str]:
         source = self.source
-        if source.kind in ("hub", "tinystories"):
-            yield from hub.read_hub(source.hub_id, split=source.split, text_column=source.text_column, revision=self.revision)
+        if self.revision is not None:
+            yield from read_hub(source.hub_id, self.revision, split=source.split, text_column=source.text_column)
         elif source.kind == "sample":
             yield from (story.text for story in sample_stories())
         else:
@@ -129,14 +132,15 @@ class OpenedSource:
 def open_source(source: Source, hashes: FileHashes) -> OpenedSource:
     """Find the files of a source and hash them, or ask the Hub for the revision; reads no story.
 
-    Raises :class:`DataInvalid` for a path that is not there or of a kind that cannot be read, :class:`CorpusEmpty` for a folder without such files.
+    Raises :class:`DataInvalid` for a path that is not there or of a kind that cannot be read, :class:`CorpusEmpty` for a folder that
+    holds none of the kinds that can.
     """
     if source.kind in ("hub", "tinystories"):
-        return OpenedSource(source, revision=hub.revision_of(source.hub_id, hashes.folder))
+        return OpenedSource(source, revision=revision_of(source.hub_id, hashes.folder))
     if source.kind == "sample":
         return OpenedSource(source, sha256=(("sample", sample_sha256()),))
     paths = _paths(Path(source.location))
-    digests = tuple((str(path), hashes.sha256(path)) for path in paths)
+    digests = tuple((path.name, hashes.sha256(path)) for path in paths)
     return OpenedSource(source, tuple((path, _separator(path, source)) for path in paths), digests)
 
 

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 
 class StorySpool:
-    """A file of stories and, in memory, 18 bytes for each: where it lies, its key, which source it came from. Close it, or use it in ``with``."""
+    """A file of stories and, in memory, 18 bytes for each: where it lies, its key, its source.
+
+    Close it, or use it in ``with``.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b")
@@ -31,13 +34,13 @@ class StorySpool:
 
     @property
     def keys(self) -> NDArray[np.uint64]:
-        """The keys of the stories, uint64 (N,), in the order they came."""
-        return np.array(self._keys, np.uint64)
+        """The keys of the stories, uint64 (N,), in the order they came: a view, so nothing can be added while it is held."""
+        return np.frombuffer(self._keys, np.uint64)
 
     @property
     def sources(self) -> NDArray[np.uint16]:
-        """The numbers of the stories' sources, uint16 (N,)."""
-        return np.array(self._sources, np.uint16)
+        """The numbers of the stories' sources, uint16 (N,): a view, too."""
+        return np.frombuffer(self._sources, np.uint16)
 
     def add(self, text: str, key: int, source: int) -> None:
         """Put a story by. Lone surrogates become U+FFFD."""
