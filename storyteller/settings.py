@@ -88,7 +88,7 @@ def read_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
             values[name], origins[name] = _checked(name, _parsed(name, environ[variable]), variable), variable
     for name, value in (flags or {}).items():
         if value is not None:
-            values[name], origins[name] = _checked(name, value, "the command line"), "flag"
+            values[name], origins[name] = _checked(name, _parsed(name, value), "the command line"), "flag"
     return Settings(**values, origins=MappingProxyType(origins))
 
 
@@ -138,9 +138,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     return {name: _checked(name, value, str(path)) for name, value in table.items()}
 
 
-def _parsed(name: str, text: str) -> Any:
-    """The value that a variable's text stands for; text that stands for none is left to :func:`_checked`."""
-    if name not in ("tempo", "threads"):
+def _parsed(name: str, text: Any) -> Any:
+    """The value that a variable's or a flag's text stands for; text that stands for none is left to :func:`_checked`."""
+    if name not in ("tempo", "threads") or not isinstance(text, str):
         return text
     try:
         return float(text) if name == "tempo" else int(text)

@@ -1,0 +1,6 @@
+"""``python -m storyteller``."""
+
+from storyteller.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,226 @@
+"""``storyteller gen``: tell a story."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storyteller.cli import options
+from storyteller.cli.output import is_terminal, say, wants_color
+from storyteller.cli.prompt import read_prompt
+from storyteller.controls import shown
+from storyteller.engine.params import SamplingParams
+from storyteller.errors import UsageInvalid
+from storyteller.settings import Settings, read_settings, sampling_params
+
+if TYPE_CHECKING:
+    from storyteller.checkpoint.load import LoadedModel
+    from storyteller.cli.stories import Stories
+
+PARAMETERS = tuple(field.name for field in fields(SamplingParams))
+FIXED_BY_A_RECIPE = (*PARAMETERS, "prompt", "gentle", "style", "seed", "samples", "raw", "precision", "device")
+HIGHEST_RANDOM_SEED = 10**9
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("gen")(gen)
+
+
+def gen(
+    ctx: typer.Context,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="How the story begins; - reads stdin, and so does a pipe without it. On a terminal: from nothing."),
+    ] = None,
+    temperature: options.Temperature = None,
+    style: options.Style = None,
+    seed: options.Seed = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    typical_p: options.TypicalP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
+    penalty_window: options.PenaltyWindow = None,
+    dry_multiplier: options.DryMultiplier = None,
+    dry_base: options.DryBase = None,
+    dry_allowed_length: options.DryAllowedLength = None,
+    dry_window: options.DryWindow = None,
+    no_repeat_ngram: options.NoRepeatNgram = None,
+    ban: options.Ban = None,
+    gentle: options.Gentle = False,
+    max_len: options.MaxLen = None,
+    until: options.Until = None,
+    stop: options.Stop = None,
+    samples: options.Samples = 1,
+    model: options.Model = None,
+    precision: options.Precision = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    confidence: options.Confidence = False,
+    stats: options.Stats = False,
+    json_: options.Json = False,
+    stream: options.Stream = None,
+    raw: options.Raw = False,
+    tempo: options.Tempo = None,
+    color: options.Color = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    replay: Annotated[
+        Path | None,
+        options.option(
+            "--replay", panel=options.OUTPUT, metavar="FILE", help="Tell the stories of a --json file again, or say what differs."
+        ),
+    ] = None,
+) -> None:
+    """Tell a story.
+
+    \b
+    storyteller gen "A brave knight"
+    storyteller gen --samples 3 --style wild --max-len 100 "Once upon a time"
+    echo "The little fox" | storyteller gen --quiet > fox.txt
+    storyteller gen --confidence --seed 7 "Lily found a key"
+    storyteller gen --json "A dragon" > dragon.json; storyteller gen --replay dragon.json
+
+    The story goes to stdout and nothing else does: first the prompt, then what the model tells; --- stands between several.
+    """
+    if json_ and stream:
+        raise UsageInvalid("--json and --stream are two ways to write the same: choose one")
+    if stream not in (None, "jsonl"):
+        raise UsageInvalid(f"--stream knows jsonl only, not {stream!r}")
+    settings = read_settings({name: ctx.params[name] for name in ("model", "style", "precision", "device", "threads", "color", "tempo")})
+    face = _Face(settings, json_=json_, stream=stream is not None, confidence=confidence, stats=stats, verbose=verbose, quiet=quiet)
+    if replay is not None:
+        _replay(ctx, replay, settings, face)
+        return
+    words = read_prompt(prompt)
+    loaded = _load(settings.model, settings.precision, settings.device, settings.threads, quiet=quiet)
+    params = sampling_params(loaded.generation, loaded.styles, settings, overrides=_overrides(ctx.params))
+    face.tell(_stories(loaded, words, params, _first_seed(seed), samples, post_process=not raw))
+
+
+class _Face:
+    """How the stories are shown, and what is said beside them."""
+
+    def __init__(self, settings: Settings, *, json_: bool, stream: bool, confidence: bool, stats: bool, verbose: bool, quiet: bool) -> None:
+        self.settings = settings
+        self.json = json_
+        self.stream = stream
+        self.confidence = confidence
+        self.stats = stats
+        self.verbose = verbose
+        self.quiet = quiet
+        self.talks = verbose or (is_terminal(sys.stderr) and not quiet)
+
+    def note(self, text: str) -> None:
+        """A line beside the story, for somebody who watches."""
+        if self.talks:
+            say(text)
+
+    def tell(self, stories: Stories) -> None:
+        """Tell, and say beside it what was asked for, even when interrupted."""
+        from storyteller.cli.stories import tell_json, tell_jsonl
+
+        if self.verbose:
+            say(f"model: {stories.model.path} (sha256 {stories.model.sha256}, {stories.model.precision}, {stories.model.device})")
+        try:
+            if self.json:
+                tell_json(stories)
+            elif self.stream:
+                tell_jsonl(stories)
+            else:
+                self._tell_text(stories)
+        finally:
+            self._report(stories)
+
+    def _tell_text(self, stories: Stories) -> None:
+        from storyteller.cli.confidence import Confidence
+        from storyteller.cli.stories import tell_text
+        from storyteller.cli.tempo import Tempo
+
+        terminal = is_terminal(sys.stdout)
+        painter = None
+        if self.confidence:
+            color = wants_color(self.settings.color, sys.stdout)
+            painter = Confidence(color=color, safe=shown if terminal else str)
+            if not self.quiet:
+                sys.stderr.write(Confidence(color=color and is_terminal(sys.stderr)).legend() + "\n")
+        tell_text(stories, tempo=Tempo(self.settings.tempo if terminal else 0), terminal=terminal, confidence=painter)
+
+    def _report(self, stories: Stories) -> None:
+        for sample, story in enumerate(stories.told):
+            cut = f", cut at {len(story.ids)} tokens (--max-len)" if story.finish_reason == "length" else ""
+            self.note(f"seed: {story.recipe.seed}{cut}")
+            if self.stats:
+                say(f"stats: {_in_words(story.figures(stories.stats(sample)))}")
+            if self.verbose:
+                say(f"recipe: {json.dumps(story.recipe.to_dict(), ensure_ascii=False)}")
+        if self.stats and len(stories.told) > 1:
+            total = stories.meter.stats()
+            say(f"stats: all {len(stories.told)} together: {_figure(total.tokens)} tokens, {_figure(total.tokens_per_second)} tokens/s")
+
+
+def _load(model: str | None, precision: str, device: str, threads: int | None, *, quiet: bool) -> LoadedModel:
+    from storyteller.checkpoint.load import load
+
+    notify = (lambda line: None) if quiet else say
+    return load(model, precision=precision, device=device, threads=threads, notify=notify)
+
+
+def _overrides(given: Mapping[str, Any]) -> dict[str, Any]:
+    overrides = {name: given[name] for name in PARAMETERS if given.get(name) not in (None, [])}
+    if given["gentle"]:
+        from storyteller.engine.gentle import gentle_bans
+
+        overrides["ban"] = [*overrides.get("ban", []), *gentle_bans()]
+    return overrides
+
+
+def _first_seed(seed: int | None) -> int:
+    return secrets.randbelow(HIGHEST_RANDOM_SEED) if seed is None else seed
+
+
+def _stories(model: LoadedModel, prompt: str, params: SamplingParams, seed: int, samples: int, *, post_process: bool) -> Stories:
+    from storyteller.cli.stories import Stories
+    from storyteller.engine.generate import sample_seeds
+    from storyteller.recipe import Recipe
+
+    return Stories(model, [Recipe.of(model, prompt, params, one, post_process=post_process) for one in sample_seeds(seed, samples)])
+
+
+def _replay(ctx: typer.Context, path: Path, settings: Settings, face: _Face) -> None:
+    from storyteller.cli.replay import again, check_same, read_told
+
+    for name in FIXED_BY_A_RECIPE:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageInvalid(f"a replay tells what was told, so {name.replace('_', '-')} cannot be chosen with --replay")
+    chosen = settings.model if ctx.params["model"] else None
+    told = read_told(path)
+    stories = again(told, lambda one: _load(chosen or one.model, one.precision, one.device, settings.threads, quiet=face.quiet))
+    face.tell(stories)
+    for then, now in zip(told, stories.told, strict=True):
+        check_same(then, now)
+
+
+def _in_words(figures: Mapping[str, Any]) -> str:
+    return (
+        f"{_figure(figures['tokens'])} tokens, {_figure(figures['tokens_per_second'])} tokens/s, "
+        f"first after {_figure(figures['time_to_first_token'])} s, perplexity {_figure(figures['perplexity'])}, "
+        f"distinct-2 {_figure(figures['distinct_2'])}, repeated 4-grams {_figure(figures['repeated_4gram_share'])}"
+    )
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if value >= 100 or isinstance(value, int) else f"{value:.3g}"
