@@ -46,6 +46,7 @@ class SamplingParams:
     dry_window: int = 1024
     no_repeat_ngram: int = 0
     ban: tuple[str, ...] = ()
+    gentle: bool = False
     stop: tuple[str, ...] = ()
     max_len: int = 500
     until: Until = "length"
@@ -56,12 +57,7 @@ class SamplingParams:
             value = getattr(self, name)
             whole = name in WHOLE
             kind = int if whole else (int, float)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, kind)
-                or not math.isfinite(value)
-                or not legal.least <= value <= legal.most
-            ):
+            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not legal.least <= value <= legal.most:
                 words = "a whole number" if whole else "a number"
                 raise InvalidParams(f"{name} must be {words} from {legal.least:g} to {legal.most:g}, not {value!r}")
         if self.top_p == 0 or self.typical_p == 0:
@@ -72,8 +68,9 @@ class SamplingParams:
                 raise InvalidParams(f"{name} must be a tuple of texts, none of them empty, not {texts!r}")
         if self.until not in ("length", "sentence"):
             raise InvalidParams(f"until must be 'length' or 'sentence', not {self.until!r}")
-        if not isinstance(self.ignore_end, bool):
-            raise InvalidParams(f"ignore_end must be true or false, not {self.ignore_end!r}")
+        for name in ("gentle", "ignore_end"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidParams(f"{name} must be true or false, not {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
