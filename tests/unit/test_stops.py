@@ -44,7 +44,7 @@ def test_text_is_cut_before_the_first_stop_string_for_every_chunking(text: str, 
 
 @given(FEW, STOPS)
 def test_no_more_is_held_than_may_begin_a_stop_string(text: str, stops: tuple[str, ...]) -> None:
-    told, matcher, stopped = run(list(text), stops)
+    _, matcher, stopped = run(list(text), stops)
     if not stopped:
         held = "".join(part for part, _ in matcher.held)
         assert held == "" or any(stop.startswith(held) and stop != held for stop in stops)
