@@ -63,7 +63,7 @@ class StoryGenerator:
         top_k: int | None = None,
         top_p: float | None = None,
     ) -> SamplingParams:
-        """The parameters of a telling: ``base``, or the model's own defaults, the settings' and those of ``style``; over it what is not None.
+        """The parameters of a telling: ``base``, or the model's own, the settings' and those of ``style``; over them what is not None.
 
         Raises :class:`~storyteller.errors.InvalidParams` naming the legal range, :class:`~storyteller.errors.UsageInvalid` for an
         unknown style, or one beside a ``base``, which leaves it nothing to say.
@@ -97,8 +97,9 @@ class StoryGenerator:
         """Tell a story and return it, the prompt included (without spaces at its end).
 
         ``max_len`` counts new tokens. What is None is left to the model, the settings and ``style``; ``params`` has all the other
-        parameters, and the single arguments change it, see :meth:`params`. Without ``seed`` a random one is taken, which :attr:`last_seed` then holds.
-        ``post_process=False`` leaves the text as the model says it; ``trim=True`` cuts an unfinished story after its last sentence.
+        parameters, and the single arguments change it, see :meth:`params`. Without ``seed`` a random one is taken, which
+        :attr:`last_seed` then holds. ``post_process=False`` leaves the text as the model says it; ``trim=True`` cuts an unfinished
+        story after its last sentence.
 
         >>> teller = StoryGenerator(model)
         >>> story = teller.generate(prompt="The fox", max_len=12, temperature=0.7, top_p=0.9, seed=7)

@@ -85,7 +85,7 @@ class Conversation:
         if name in PARAMETERS and value and " " not in value:
             self._set(name, value)
         elif name == "seed" and " " not in value:
-            self._seed = _number(name, value, int) if value else None
+            self._seed = int(_number(name, value, int)) if value else None
             self.write("seed: a new one each time\n" if self._seed is None else f"seed: {self._seed}\n")
         elif value or name not in (*ALONE, *PARAMETERS):
             near = get_close_matches(name, (*ALONE, *PARAMETERS), 1, 0.75) if not value and name else []

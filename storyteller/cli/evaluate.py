@@ -61,7 +61,7 @@ def evaluate(
     precision: options.Precision = None,
     device: options.Device = None,
     threads: options.Threads = None,
-    json_: options.Json = False,
+    as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure how well a model predicts a text.
@@ -94,7 +94,7 @@ def evaluate(
     opened = open_source(source, FileHashes(cache_dir()))
     _warn_if_trained_on(loaded.checkpoint.training, opened)
     figures = asdict(measure(loaded, _counted(opened.texts(), quiet=quiet)))
-    if json_:
+    if as_json:
         write_json({"schema_version": SCHEMA_VERSION, "model": loaded.name, "sha256": loaded.sha256, "data": data, **figures})
     else:
         write("".join(f"{name:<15} {_figure(value)}\n" for name, value in figures.items()))

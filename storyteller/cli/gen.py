@@ -68,7 +68,7 @@ def gen(
     threads: options.Threads = None,
     confidence: options.Confidence = False,
     stats: options.Stats = False,
-    json_: options.Json = False,
+    as_json: options.Json = False,
     stream: options.Stream = None,
     raw: options.Raw = False,
     tempo: options.Tempo = None,
@@ -93,12 +93,12 @@ def gen(
 
     The story goes to stdout and nothing else does: first the prompt, then what the model tells; --- stands between several.
     """
-    if json_ and stream:
+    if as_json and stream:
         raise UsageInvalid("--json and --stream are two ways to write the same: choose one")
     if stream not in (None, "jsonl"):
         raise UsageInvalid(f"--stream knows jsonl only, not {stream!r}")
     settings = read_settings({name: ctx.params[name] for name in ("model", "style", "precision", "device", "threads", "color", "tempo")})
-    face = _Face(settings, json_=json_, stream=stream is not None, confidence=confidence, stats=stats, verbose=verbose, quiet=quiet)
+    face = _Face(settings, as_json=as_json, stream=stream is not None, confidence=confidence, stats=stats, verbose=verbose, quiet=quiet)
     if replay is not None:
         _replay(ctx, replay, settings, face)
         return
@@ -111,9 +111,9 @@ def gen(
 class _Face:
     """How the stories are shown, and what is said beside them."""
 
-    def __init__(self, settings: Settings, *, json_: bool, stream: bool, confidence: bool, stats: bool, verbose: bool, quiet: bool) -> None:
+    def __init__(self, settings: Settings, *, as_json: bool, stream: bool, confidence: bool, stats: bool, verbose: bool, quiet: bool) -> None:
         self.settings = settings
-        self.json = json_
+        self.json = as_json
         self.stream = stream
         self.confidence = confidence
         self.stats = stats

@@ -20,7 +20,16 @@ SHARED = "debug"
 
 
 class Command(TyperCommand):
-    """A command whose options stand in sections, and which understands the group's ``--debug``, too."""
+    """A command whose options stand in sections, and which understands the group's ``--debug``, too.
+
+    An option that names no environment twin has one by the command's name and its own: STORYTELLER_TRAIN_OUT.
+    """
+
+    def __init__(self, name: str | None, **more: Any) -> None:
+        super().__init__(name, **more)
+        for param in self.params:
+            if param.param_type_name == "option" and not param.envvar:
+                param.envvar = f"STORYTELLER_{name}_{param.name}".upper().replace("-", "_")
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own parameters, then the shared one, then ``--help``."""

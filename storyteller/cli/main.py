@@ -18,7 +18,7 @@ COMMANDS = ("gen", "train", "evaluate", "export", "bench")
 
 app = typer.Typer(
     cls=Group,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": "STORYTELLER"},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -28,7 +28,7 @@ def parameter(field: str, *names: str, panel: str = CHOICE) -> Any:
     """An option for the sampling parameter ``field``: meaning and legal range are the engine's own, and so is the check."""
     legal = RANGES[field]
     off = f", {legal.off:g} = off" if legal.off is not None else ""
-    help = f"{legal.meaning[0].upper()}{legal.meaning[1:]} ({legal.least:g} to {legal.most:g}{off})."
+    help = f"{legal.meaning[0].upper()}{legal.meaning[1:]} ({legal.least:,g} to {legal.most:,.15g}{off})."
     return option(*(names or ("--" + field.replace("_", "-"),)), panel=panel, help=help, metavar="NUMBER")
 
 
@@ -117,7 +117,7 @@ Stop = Annotated[
 ]
 Samples = Annotated[
     int,
-    option("--samples", panel=LENGTH, metavar="NUMBER", min=1, max=1024, help="How many stories to tell from the same words (1 to 1024)."),
+    option("--samples", panel=LENGTH, metavar="NUMBER", min=1, max=1024, help="How many stories to tell from the same words."),
 ]
 
 Raw = Annotated[bool, option("--raw", panel=OUTPUT, help="Show what the model says, unmended.")]
