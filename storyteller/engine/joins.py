@@ -21,6 +21,7 @@ class Spacing(IntEnum):
 _FOLLOWS_NAME = word_set(
     "a an and any as at by did die do for go had has he her his if in is it no not of on or she so the to up us very was with"
 )
+_BEFORE_LETTER = word_set("and for has letter like not the was with")
 _TENS = word_set("twenty thirty forty fifty sixty seventy eighty ninety")
 _UNITS = word_set("one two three four five six seven eight nine first second third fourth fifth sixth seventh eighth ninth")
 # "all this - this store" has a dash.
@@ -70,7 +71,7 @@ class Fragments:
         if head in ("a", "I", "i"):
             return False
         if self.tails == ("s",):
-            return is_word(head) and len(head) > 2 and head != "letter" and (spacing is Spacing.DAMAGED or is_word(whole))
+            return head.islower() and len(head) > 2 and is_word(head) and head not in _BEFORE_LETTER
         if not is_word(whole):
             return False
         return (spacing is not Spacing.CLEAN and odd_tail) or (spacing is Spacing.DAMAGED and odd_head)

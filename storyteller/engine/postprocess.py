@@ -86,6 +86,7 @@ class StoryFilter:
         self._scan(prompt, final=True)
         self._held, self._spans = "", ()
         self._spacing = max(self._spacing, Spacing.UNKNOWN)
+        self._glue = bool(self._last) and self._last in quotes.BEFORE_WORD
         return self
 
     def feed(self, text: str) -> str:
@@ -154,7 +155,7 @@ class StoryFilter:
             elif char == " " and not self._spaced:
                 step = self._read_space(text, place, final, edits)
             elif char.isspace():
-                step = self._read_blank(text, place, edits)
+                step = self._read_blank(text, place)
             else:
                 step = self._read_mark(text, place, place, final, edits)
             if not step:
@@ -186,30 +187,30 @@ class StoryFilter:
         self._last, self._spaced, self._glue = word[-1], False, False
         return end - place
 
-    def _read_blank(self, text: str, place: int, edits: list[Edit]) -> int:
-        """White space that stays, save a space after an opening mark."""
+    def _read_blank(self, text: str, place: int) -> int:
+        """White space that stays."""
         self._end_word()
-        if self._glue and text[place] == " ":
-            edits.append((place, ""))
-        else:
-            if text[place] == "\n":
-                self._open = ""
-            self._last = text[place]
-        self._spaced, self._glue = True, False
+        if text[place] == "\n":
+            self._open = ""
+        self._last, self._spaced, self._glue = text[place], True, False
         return 1
 
     def _read_space(self, text: str, place: int, final: bool, edits: list[Edit]) -> int:
         following = _at(text, place + 1, final)
         if following is None:
             return 0
-        if not self._glue and following and not following.isspace():
+        if following and not following.isspace():
+            if self._glue:
+                edits.append((place, ""))
+                self._spaced, self._glue = True, False
+                return 1
             if not _WORD.match(following):
                 return self._read_mark(text, place, place + 1, final, edits)
             if self._word and self._may_be_split(text, place):
                 step = self._read_fragments(text, place, final, edits)
                 if step is not None:
                     return step
-        return self._read_blank(text, place, edits)
+        return self._read_blank(text, place)
 
     def _may_be_split(self, text: str, place: int) -> bool:
         """A quick look, for most words of clean text are plainly whole."""
@@ -298,17 +299,17 @@ class StoryFilter:
 
     def _read_quote(self, text: str, place: int, at: int, final: bool, edits: list[Edit]) -> int:
         mark = text[at]
+        inside = quotes.is_open(self._open, mark)
+        may_open = mark in "“‘" or (mark == '"' and not inside)
         if not (at > place or self._spaced):
-            opens = mark in "“‘" or self._last in quotes.OPENERS
-            return self._write_quote(mark, place, at, edits, opens=opens)
+            return self._write_quote(mark, place, at, edits, opens=mark in "“‘" or (may_open and self._last in quotes.OPENERS))
         following = _at(text, at + 1, final)
         if following is None:
             return 0
-        inside = quotes.is_open(self._open, mark)
         if following and not following.isspace():
-            return self._write_quote(mark, place, at, edits, opens=mark in "“‘" or not (inside and following in _CLOSE_TO_WORD))
-        opens = mark in "“‘" or (mark == '"' and not inside)
-        return self._write_quote(mark, place, at, edits, opens=opens, loose=self._spacing is not Spacing.CLEAN)
+            opens = may_open or (mark == '"' and following not in _CLOSE_TO_WORD)
+            return self._write_quote(mark, place, at, edits, opens=opens)
+        return self._write_quote(mark, place, at, edits, opens=may_open, loose=self._spacing is not Spacing.CLEAN)
 
     def _write_quote(self, mark: str, place: int, at: int, edits: list[Edit], opens: bool, loose: bool = False) -> int:
         if opens:
@@ -337,17 +338,20 @@ class StoryFilter:
             return 0
         inside, clean = quotes.is_open(self._open, mark), self._spacing is Spacing.CLEAN
         if word and tail and (gap or not inside) and contracts(word, tail):
+            if gap and apart:
+                self._spacing = Spacing.DAMAGED
             return self._write_inside(mark, place, at, edits, drop_after=apart)
         if tail and (gap or self._spaced) and not (inside and apart) and lost_start(tail) and not (apart and clean):
             return self._write_start(mark, place, at, edits, drop_after=apart)
         if not (gap or self._spaced):
-            opens = not word and self._last in quotes.OPENERS
+            opens = not (word or inside or mark == "’") and self._last in quotes.OPENERS
             return self._write_quote(mark, place, at, edits, opens=opens)
         if following and not following.isspace():
-            return self._write_quote(mark, place, at, edits, opens=not (inside and following in _CLOSE_TO_WORD))
+            opens = mark != "’" and not (inside and following in _CLOSE_TO_WORD)
+            return self._write_quote(mark, place, at, edits, opens=opens)
         if word and not inside and not clean and (lost_end(word, tail[:1]) or (apart and text[at + 2 : at + 3] in _AFTER_END)):
             return self._write(mark, place, at, edits, close=True)
-        return self._write_quote(mark, place, at, edits, opens=not inside, loose=not clean)
+        return self._write_quote(mark, place, at, edits, opens=not inside and mark != "’", loose=not clean)
 
     def _read_hyphen(self, text: str, place: int, final: bool, edits: list[Edit]) -> int | None:
         """A hyphen between two spaces: 0 to wait, None if they stay."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# Marks after which a quotation mark opens.
-OPENERS = "(“‘[—"
+# Marks that stand close before a word, and those after which a quotation mark opens.
+BEFORE_WORD = "(“‘["
+OPENERS = BEFORE_WORD + "—"
 CLOSERS = "\"”'’"
 _DOUBLE = '"“'
 _SINGLE = "'‘"
