@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from storyteller.cli.stories import Stories
 
 PARAMETERS = tuple(field.name for field in fields(SamplingParams))
-FIXED_BY_A_RECIPE = (*PARAMETERS, "prompt", "gentle", "style", "seed", "samples", "raw", "precision", "device")
+FIXED_BY_A_RECIPE = (*PARAMETERS, "prompt", "style", "seed", "samples", "raw", "precision", "device")
 HIGHEST_RANDOM_SEED = 10**9
 
 
@@ -57,7 +57,7 @@ def gen(
     dry_window: options.DryWindow = None,
     no_repeat_ngram: options.NoRepeatNgram = None,
     ban: options.Ban = None,
-    gentle: options.Gentle = False,
+    gentle: options.Gentle = None,
     max_len: options.MaxLen = None,
     until: options.Until = None,
     stop: options.Stop = None,
@@ -177,12 +177,7 @@ def _load(model: str | None, precision: str, device: str, threads: int | None, *
 
 
 def _overrides(given: Mapping[str, Any]) -> dict[str, Any]:
-    overrides = {name: given[name] for name in PARAMETERS if given.get(name) not in (None, [])}
-    if given["gentle"]:
-        from storyteller.engine.gentle import gentle_bans
-
-        overrides["ban"] = [*overrides.get("ban", []), *gentle_bans()]
-    return overrides
+    return {name: given[name] for name in PARAMETERS if given.get(name) not in (None, [])}
 
 
 def _first_seed(seed: int | None) -> int:

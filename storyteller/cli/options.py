@@ -18,7 +18,7 @@ OUTPUT = "What is shown"
 
 def option(*names: str, panel: str, help: str, metavar: str | None = None, **more: Any) -> Any:
     """An option whose environment twin is STORYTELLER_ and its first long name."""
-    twin = "STORYTELLER_" + names[0].removeprefix("--").upper().replace("-", "_")
+    twin = "STORYTELLER_" + names[0].partition("/")[0].removeprefix("--").upper().replace("-", "_")
     return typer.Option(
         *names, envvar=twin, show_envvar=True, show_default=False, rich_help_panel=panel, help=help, metavar=metavar, **more
     )
@@ -86,7 +86,7 @@ Ban = Annotated[
     ),
 ]
 Gentle = Annotated[
-    bool, option("--gentle", panel=CHOICE, help="Ban a list of rude and cruel words. No list makes a model safe for a child alone.")
+    bool | None, option("--gentle/--no-gentle", panel=CHOICE, help="Ban a list of rude and cruel words. No list makes a model safe for a child alone.")
 ]
 Style = Annotated[
     str | None,

@@ -1,0 +1,156 @@
+"""``storyteller train``: from text to a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from storyteller import training
+from storyteller.checkpoint.format import TRAINER
+from storyteller.cli import options
+from storyteller.cli.group import INTERRUPTED
+from storyteller.cli.output import say
+from storyteller.cli.train_display import open_display
+from storyteller.errors import DependencyMissing
+from storyteller.training.beginning import output_directory
+from storyteller.training.config import RULES, Config, Preset
+from storyteller.training.events import Finished
+from storyteller.training.interrupt import Interrupt
+
+WATCHED = "How it is watched"
+SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Data": {
+        "dataset": ("--dataset",),
+        "valid_files": ("--valid",),
+        "csv_text_column": ("--text-column",),
+        "separator": ("--separator",),
+        "valid_share": ("--valid-share",),
+        "max_stories": ("--max-stories",),
+    },
+    "Model": {
+        "preset": ("--preset",),
+        "out": ("--out", "-o"),
+        "init_from": ("--init-from",),
+        "resume": ("--resume",),
+        "vocab_size": ("--vocab-size",),
+        "embed_dim": ("--embed-dim",),
+        "hidden_dim": ("--hidden-dim",),
+        "num_layers": ("--layers", "--num-layers"),
+        "tie_weights": ("--tie-weights",),
+    },
+    "How long": {
+        "num_epochs": ("--epochs", "--num-epochs"),
+        "max_iterations": ("--max-iterations",),
+        "time_limit": ("--time-limit",),
+        "patience": ("--patience",),
+    },
+    "How it learns": {
+        "batch_size": ("--batch-size",),
+        "seq_len": ("--seq-len",),
+        "accumulate": ("--accumulate",),
+        "learning_rate": ("--learning-rate", "--lr"),
+        "warmup": ("--warmup",),
+        "weight_decay": ("--weight-decay",),
+        "beta2": ("--beta2",),
+        "grad_clip": ("--grad-clip",),
+        "dropout": ("--dropout",),
+        "label_smoothing": ("--label-smoothing",),
+        "ema_decay": ("--ema-decay",),
+        "reset_at_end": ("--reset-at-end",),
+        "seed": ("--seed", "-s"),
+    },
+    WATCHED: {
+        "eval_every": ("--eval-every",),
+        "eval_stories": ("--eval-stories",),
+        "sample_every": ("--sample-every",),
+        "sample_prompts": ("--sample-prompt",),
+        "save_every": ("--save-every",),
+    },
+    "Machine": {
+        "device": ("--device",),
+        "precision": ("--precision",),
+        "threads": ("--threads",),
+    },
+}
+"""Every option that is a field of :class:`Config`: its section and its names; meaning and legal range are the field's own."""
+
+TYPES: dict[str, Any] = {"whole": int, "number": float, "flag": bool, "texts": list[str]}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(_with_fields(train))
+
+
+def train(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE…", help=f"{RULES['files'].meaning[0].upper()}{RULES['files'].meaning[1:]}.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.", rich_help_panel=WATCHED)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write each event to stdout as a line of JSON.", rich_help_panel=WATCHED)] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines on a terminal, too.", rich_help_panel=WATCHED)] = False,
+    **fields: Any,
+) -> None:
+    """Train a model on stories; the directory it is made in is at once a model for gen -m DIR.
+
+    \b
+    storyteller train --dataset sample --preset tiny --out models/mine
+    storyteller train stories.txt --preset small --out models/mine --time-limit 90m
+    storyteller train --resume --out models/mine
+    storyteller train
+
+    The last one trains on TinyStories. Ctrl-C saves and stops, and --resume goes on exactly from there.
+    """
+    given = {name: value for name, value in fields.items() if value is not None and value != []}
+    config = Config(**given, **({"files": files} if files else {}))
+    if "preset" not in given and not _resumes_elsewhere(config):
+        config.preset = _auto_preset()
+    reason = None
+    with Interrupt() as interrupt, open_display(as_json=as_json, plain=plain) as display:
+        for event in training.train_events(config, stop=interrupt.requested, progress=display.preparing, dry_run=dry_run):
+            display.show(event)
+            if isinstance(event, Finished):
+                reason = event.result.reason
+    if reason == "stopped":
+        say(f"go on with: storyteller train --resume --out {output_directory(config)}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _resumes_elsewhere(config: Config) -> bool:
+    """Whether the preset is that of the training that is resumed."""
+    return config.resume and config.out is not None and (output_directory(config) / TRAINER).exists()
+
+
+def _auto_preset() -> Preset:
+    try:
+        from storyteller.training.devices import auto_preset
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(f"training needs the package {error.name}", f"pip install {error.name}") from error
+    return auto_preset()
+
+
+def _with_fields(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` one option for each field in SECTIONS, in the place of its ``**fields``."""
+    signature = inspect.signature(command)
+    parameters = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    for panel, names in SECTIONS.items():
+        parameters += [_parameter(field, flags, panel) for field, flags in names.items()]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # what inspect.signature reads
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter(field: str, flags: tuple[str, ...], panel: str) -> inspect.Parameter:
+    rule = RULES[field]
+    kind = TYPES.get(rule.kind, str)
+    legal = "" if rule.kind in ("flag", "text", "texts") else f" ({rule.legal.removesuffix(', or None')})"
+    help = f"{rule.meaning[0].upper()}{rule.meaning[1:]}{legal}."
+    if rule.kind == "flag" and field not in ("resume",):
+        flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
+    metavar = {"whole": "NUMBER", "number": "NUMBER", "duration": "TIME", "choice": "|".join(rule.choices)}.get(rule.kind)
+    option = options.option(*flags, panel=panel, help=help, metavar=metavar)
+    return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
