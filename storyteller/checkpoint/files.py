@@ -13,7 +13,12 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     Whoever reads ``path`` meanwhile, and whoever comes after a crash at any moment, finds the old bytes or the new ones, never a mixture.
     """
     fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch()
+    mode = fresh.stat().st_mode
     write(fresh)
+    # safetensors makes files that only their owner may read; a model is as public as the files around it.
+    fresh.chmod(mode)
     with fresh.open("rb") as file:
         os.fsync(file.fileno())
     fresh.replace(path)

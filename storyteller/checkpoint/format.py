@@ -34,6 +34,7 @@ TOKENIZER = "tokenizer.json"
 GENERATION = "generation_config.json"
 TRAINING = "training.json"
 CARD = "README.md"
+TRAINER = "trainer.safetensors"
 
 MODEL_TYPE = "storyteller-gru"
 FORMAT_VERSION = 1

@@ -135,7 +135,7 @@ def _auto_preset() -> Preset:
 
 def _with_fields(command: Callable[..., None]) -> Callable[..., None]:
     """Give ``command`` one option for each field in SECTIONS, in the place of its ``**fields``."""
-    signature = inspect.signature(command)
+    signature = inspect.signature(command, eval_str=True)
     parameters = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
     for panel, names in SECTIONS.items():
         parameters += [_parameter(field, flags, panel) for field, flags in names.items()]
