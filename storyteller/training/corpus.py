@@ -60,18 +60,18 @@ def prepare(
     :class:`CorpusEmpty`, :class:`~storyteller.errors.DownloadFailed`, and :class:`StorytellerError` for a cache that cannot be written.
     """
     _check(train, valid, vocab_size, tokenizer, valid_share)
-    plan = _Plan(train, valid, vocab_size, tokenizer, valid_share, cache_dir / "corpus")
-    if (found := read_encoded(plan.root / plan.key(), plan.names, cached=True)) is not None:
-        return found
-    plan.forget_revisions_of_cached_copies()
-    folder = plan.root / plan.key()
+    root = cache_dir / "corpus"
     try:
-        with building_folder(plan.root) as building:
+        plan = _Plan(train, valid, vocab_size, tokenizer, valid_share, FileHashes(root))
+        if (found := read_encoded(root / plan.key(), plan.names, cached=True)) is not None:
+            return found
+        plan.forget_revisions_of_cached_copies()
+        with building_folder(root) as building:
             _build(building, plan, progress or _silent)
-            return publish(building / "corpus", folder, plan.names)
+            return publish(building / "corpus", root / plan.key(), plan.names)
     except OSError as error:
         raise StorytellerError(
-            f"could not write the encoded corpus to {plan.root}: {error.strerror or error}",
+            f"could not write the encoded corpus to {root}: {error.strerror or error}",
             "Make room there, or set STORYTELLER_CACHE_DIR to another folder.",
         ) from error
 
@@ -86,16 +86,14 @@ class _Plan:
         vocab_size: int,
         tokenizer: Tokenizer | None,
         valid_share: float,
-        root: Path,
+        hashes: FileHashes,
     ) -> None:
-        hashes = FileHashes(root)
         self.train = [open_source(source, hashes) for source in train]
         self.valid = [open_source(source, hashes) for source in valid or ()]
         self.names = [source.name for source in (*train, *(valid or ()))]
         self.valid_share = 0.0 if valid else valid_share
         self.vocab_size = vocab_size
         self.tokenizer = tokenizer
-        self.root = root
 
     @property
     def sources(self) -> list[OpenedSource]:
@@ -163,7 +161,7 @@ def _build(building: Path, plan: _Plan, progress: Progress) -> None:
         (corpus / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         train_counts = write_stream(corpus / "train.bin", _told(train_spool.read(order), progress), tokenizer)
         valid_counts = write_stream(corpus / "valid.bin", valid_spool.read(range(len(valid_spool))), tokenizer)
-        files = {digest: name for source in plan.train for name, digest in source.sha256}
+        files = {file.sha256: file.path.name for source in plan.train for file in source.files}
         write_meta(corpus, report, train_counts, valid_counts, Fingerprint.of_keys(train_spool.keys[copies > 0], files))
 
 

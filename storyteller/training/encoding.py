@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from storyteller.engine.tokenizer import Tokenizer
 
 MAX_VOCAB = 65_535
-_BATCH_CHARACTERS = 1 << 20
+_BATCH_BYTES = 1 << 18
 _PIECE_CHARACTERS = 1 << 16
 _WORD_END = re.compile(r"(?<=[A-Za-z.,!?])(?=[ \n])")
 
@@ -32,18 +32,12 @@ class SplitCounts:
 
 
 def write_stream(path: Path, stories: Iterable[bytes], tokenizer: Tokenizer) -> SplitCounts:
-    """Encode UTF-8 stories into a uint16 file, an end token before each and one at the very end; holds about 1 MB of text at a time."""
+    """Encode UTF-8 stories into a uint16 file, an end token before each and one at the very end; holds 256 kB of text at a time."""
     count = size = tokens = 0
     with path.open("wb") as file:
         for batch in _batches(stories):
-            pieces = [list(_pieces(raw.decode("utf-8"))) for raw in batch]
-            encoded = iter(tokenizer.encode_batch([piece for parts in pieces for piece in parts]))
-            ids: list[int] = []
-            for parts in pieces:
-                ids.append(tokenizer.end_id)
-                for _ in parts:
-                    ids.extend(next(encoded))
-            np.array(ids, np.uint16).tofile(file)
+            ids = _ids(batch, tokenizer)
+            ids.tofile(file)
             count += len(batch)
             size += sum(map(len, batch))
             tokens += len(ids)
@@ -56,13 +50,24 @@ def open_stream(path: Path) -> NDArray[np.uint16]:
     return np.memmap(path, np.uint16, mode="r")
 
 
+def _ids(stories: list[bytes], tokenizer: Tokenizer) -> NDArray[np.uint16]:
+    pieces = [list(_pieces(raw.decode("utf-8"))) for raw in stories]
+    encoded = iter(tokenizer.encode_batch([piece for parts in pieces for piece in parts]))
+    ids: list[int] = []
+    for parts in pieces:
+        ids.append(tokenizer.end_id)
+        for _ in parts:
+            ids.extend(next(encoded))
+    return np.array(ids, np.uint16)
+
+
 def _batches(stories: Iterable[bytes]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for story in stories:
         batch.append(story)
         size += len(story)
-        if size >= _BATCH_CHARACTERS:
+        if size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

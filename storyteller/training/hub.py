@@ -81,7 +81,9 @@ def _rows(hub_id: str, revision: Revision, split: str) -> Iterator[dict[str, Any
     except DatasetNotFoundError as error:
         raise _unknown(hub_id) from error
     except _transport_errors() as error:
-        reason = f"{next(iter(str(error).splitlines()), '') or type(error).__name__}"
+        if not revision.online:
+            raise DownloadFailed(f"the Hub cannot be reached, and no copy of {hub_id} is in the cache", OFFLINE_HINT) from error
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DownloadFailed(f"could not fetch {hub_id} from the Hub: {reason}", OFFLINE_HINT) from error
     except ValueError as error:  # what datasets raises for an unknown split or configuration
         raise DataInvalid(f"{hub_id}: {next(iter(str(error).splitlines()), 'cannot be read')}") from error

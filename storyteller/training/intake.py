@@ -67,7 +67,7 @@ def read_train(
     valid_share: float,
     progress: Progress,
 ) -> None:
-    """Clean the stories of training source ``number``, drop what must not be trained on, put each of the others on its side of the split."""
+    """Clean the stories of training source ``number``, drop what must not be trained on, put the others each on its side of the split."""
     border = int(valid_share * 2.0**64)
     for original in source.texts():
         report.read += 1

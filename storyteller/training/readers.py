@@ -131,7 +131,7 @@ def read_parquet(path: Path, text_column: str | None = None) -> Iterator[str]:
                 for text in batch.column(0).to_pylist():
                     row += 1
                     yield from text_of(text, f"{path}, row {row}")
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # damaged data is an OSError to pyarrow
         raise DataInvalid(f"{path}, after row {row}: not readable as Parquet ({str(error).splitlines()[0]})") from error
 
 

@@ -17,6 +17,7 @@ from storyteller.training.sample import sample_sha256, sample_stories
 
 TINYSTORIES = "roneneldan/TinyStories"
 TINYSTORIES_MAX = 1_000_000
+_MAX_NOTES = 5
 
 Kind = Literal["tinystories", "hub", "sample", "file"]
 KINDS: tuple[Kind, ...] = ("tinystories", "hub", "sample", "file")
@@ -73,15 +74,23 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A local file: where it is, what parts its stories (``.txt`` only), and the SHA-256 of its content."""
+
+    path: Path
+    separator: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedSource:
     """A source whose files are found and whose content is known by hash, ready to be read.
 
-    ``files``: (path, separator) of each local file; ``sha256``: (name, hash) of each; ``revision``: of Hub data, else None.
+    ``files``: of the kind "file"; ``revision``: of Hub data, else None.
     """
 
     source: Source
-    files: tuple[tuple[Path, str | None], ...] = ()
-    sha256: tuple[tuple[str, str], ...] = ()
+    files: tuple[OpenedFile, ...] = ()
     revision: Revision | None = None
 
     def signature(self) -> dict[str, object]:
@@ -95,16 +104,17 @@ class OpenedSource:
         }
         if self.revision is not None:
             return options | {"hub": source.hub_id, "split": source.split, "revision": self.revision.commit}
-        contents = [
-            (path.suffix.lower(), separator, digest) for (path, separator), (_, digest) in zip(self.files, self.sha256, strict=True)
-        ]
-        return options | {"contents": contents or self.sha256}
+        if source.kind == "sample":
+            return options | {"sample": sample_sha256()}
+        return options | {"contents": [(file.path.suffix.lower(), file.separator, file.sha256) for file in self.files]}
 
     def notes(self) -> list[str]:
         """What a person should know about how the source is read."""
         if self.source.separator is not None:
             return []
-        return [f"{path}: stories parted by {separator}" for path, separator in self.files if separator is not None][:10]
+        parted = [file for file in self.files if file.separator is not None]
+        more = [f"… and {len(parted) - _MAX_NOTES} more text files."] if len(parted) > _MAX_NOTES else []
+        return [f"{file.path}: stories parted by {file.separator}." for file in parted[:_MAX_NOTES]] + more
 
     def texts(self) -> Iterator[str]:
         """The stories as they stand there, at most ``limit``.
@@ -121,8 +131,8 @@ class OpenedSource:
             yield from (story.text for story in sample_stories())
         else:
             found = 0
-            for path, separator in self.files:
-                for text in read_file(path, text_column=source.text_column, separator=separator):
+            for file in self.files:
+                for text in read_file(file.path, text_column=source.text_column, separator=file.separator):
                     found += 1
                     yield text
             if not found:
@@ -138,10 +148,9 @@ def open_source(source: Source, hashes: FileHashes) -> OpenedSource:
     if source.kind in ("hub", "tinystories"):
         return OpenedSource(source, revision=revision_of(source.hub_id, hashes.folder))
     if source.kind == "sample":
-        return OpenedSource(source, sha256=(("sample", sample_sha256()),))
+        return OpenedSource(source)
     paths = _paths(Path(source.location))
-    digests = tuple((path.name, hashes.sha256(path)) for path in paths)
-    return OpenedSource(source, tuple((path, _separator(path, source)) for path in paths), digests)
+    return OpenedSource(source, tuple(OpenedFile(path, _separator(path, source), hashes.sha256(path)) for path in paths))
 
 
 def _separator(path: Path, source: Source) -> str | None:
