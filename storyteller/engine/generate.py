@@ -220,7 +220,8 @@ def _tell(
 
 def _begin(model: StoryModel, prompts: Sequence[str | Snapshot], post_process: bool) -> list[Snapshot]:
     """Equal prompts are read once; unequal ones each by itself, so that no row's bits depend on its neighbours."""
-    primed = {prompt: prime(model, prompt, post_process=post_process) for prompt in prompts if isinstance(prompt, str)}
+    unequal = dict.fromkeys(prompt for prompt in prompts if isinstance(prompt, str))
+    primed = {prompt: prime(model, prompt, post_process=post_process) for prompt in unequal}
     return [primed[prompt] if isinstance(prompt, str) else prompt for prompt in prompts]
 
 
