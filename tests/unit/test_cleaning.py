@@ -105,5 +105,10 @@ def test_texts_without_letters_are_told_apart() -> None:
     assert story_keys("🙂!").whole != story_keys("🙁!").whole
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=400))
+def test_keys_of_ascii_are_those_of_any_text(text: str) -> None:
+    assert list(story_keys(text + "a")) == list(story_keys(text + "\u0308a"))
+
+
 def test_keys_are_the_same_on_every_machine() -> None:
     assert story_keys("Once upon a time.") == (0x00D403B6E5A5993E, 0x00D403B6E5A5993E)
