@@ -67,7 +67,7 @@ def train_events(
     accelerator = open_device(config.device, config.precision)
     begun_from = initial_checkpoint(config, saved)
     with accelerator.main_process_first():
-        corpus = corpus or load_corpus(config, None if begun_from is None else begun_from.tokenizer, progress)
+        corpus = corpus or load_corpus(config, begun_from.tokenizer if begun_from is not None and config.init_from is not None else None, progress)
     if saved is not None and saved.corpus_key != corpus.key:
         raise ConfigInvalid("the data is not that which the training began with", "--init-from DIR --out OTHER begins a new one")
     if saved is not None and saved.processes != accelerator.num_processes:
