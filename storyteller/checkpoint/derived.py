@@ -1,7 +1,8 @@
-"""The cache of derived ONNX files: each made once from a checkpoint's weights, checked whenever it is opened.
+"""The cache of derived ONNX files: made once from a checkpoint's weights, checked whenever they are opened.
 
-A file is named by the sha256 of the weights that it came from, its precision and the version of the graph, so it can never be stale;
-beside it lies a small JSON record with its own checksum. An ONNX file that lies in a model's folder is never looked at.
+Of one source in one precision there are: the step graph, the prefill graph, one file with the weights of both, which ONNX Runtime maps
+into memory, and a JSON record with the checksum of each. All are named by the sha256 of the source's weights, the precision and the
+version of the graphs, so they can never be stale. An ONNX file that lies in a model's folder is never looked at.
 """
 
 from __future__ import annotations
@@ -12,59 +13,88 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
-from storyteller.checkpoint.graph import GRAPH_VERSION, Weights, step_graph
-from storyteller.engine.architecture import GRUConfig
+from storyteller.checkpoint.graph import GRAPH_VERSION, Precision
+from storyteller.engine.onnx_runtime import prefill_path
 
+if TYPE_CHECKING:
+    import onnx
 
-class Source(Protocol):
-    """What a derived file is made from: a checkpoint, or anything like it."""
+    from storyteller.checkpoint.export import Source
 
-    @property
-    def name(self) -> str:
-        """What people call the model."""
-        ...
-
-    @property
-    def config(self) -> GRUConfig:
-        """Its architecture."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """Checksum of its weights file, in hexadecimal."""
-        ...
-
-    def weights(self) -> Weights:
-        """Its tensors in float32."""
-        ...
+SMALL = 1024
+"""Constants up to so many bytes stay inside the graph."""
+PAGE = 4096
 
 
-def derived_onnx(source: Source, precision: str, cache_dir: Path, notify: Callable[[str], None] = lambda _: None) -> Path:
-    """Path of the ONNX step graph of ``source``, made now if it is missing, damaged or of another source.
+def derived_onnx(source: Source, precision: Precision, cache_dir: Path, notify: Callable[[str], None] = lambda _: None) -> Path:
+    """Path of the step graph of ``source``, made now, with what belongs to it, if anything is missing or damaged.
 
-    Two processes that start together both make it; each writes a file of its own and renames it into place, and the bytes are the same.
-    ``notify`` gets one line before anything slow happens.
+    Two processes that start together both make it; each file is put in its place in one move, and both write the same bytes.
+    ``notify`` gets one line before anything slow happens. Raises :class:`~storyteller.errors.CheckpointInvalid` if the precision
+    is too coarse for this model.
     """
     path = cache_dir / "onnx" / f"{source.sha256}-{precision}-{GRAPH_VERSION}.onnx"
     if not _is_whole(path):
         notify(f"preparing {source.name} for this computer ({precision}, once)")
-        content = step_graph(source.config, source.weights(), {"source_sha256": source.sha256, "precision": precision}).SerializeToString()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
-        record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        _replace(_record_path(path), json.dumps(record).encode())
+        _make(source, precision, path)
     return path
+
+
+def _make(source: Source, precision: Precision, path: Path) -> None:
+    from storyteller.checkpoint.export import checked_graphs
+
+    graphs = checked_graphs(source, precision)
+    weights_path = path.with_suffix(".bin")
+    places: dict[str, tuple[int, int]] = {}
+    pieces: list[bytes] = []
+    files = {}
+    for graph_path, model in ((path, graphs.step), (prefill_path(path), graphs.prefill)):
+        if model is not None:
+            _move_out(model, weights_path.name, places, pieces)
+            files[graph_path] = model.SerializeToString(deterministic=True)
+        else:
+            graph_path.unlink(missing_ok=True)
+    files[weights_path] = b"".join(pieces)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        _replace(file, content)
+    record = {"files": {file.name: hashlib.sha256(content).hexdigest() for file, content in files.items()}}
+    _replace(_record_path(path), json.dumps(record).encode())
+
+
+def _move_out(model: onnx.ModelProto, location: str, places: dict[str, tuple[int, int]], pieces: list[bytes]) -> None:
+    """Move the large constants of ``model`` to ``pieces`` of a file beside it; equal names, in several models, share a place."""
+    from onnx import TensorProto
+
+    for constant in model.graph.initializer:
+        if len(constant.raw_data) <= SMALL:
+            continue
+        if constant.name not in places:
+            begin = sum(map(len, pieces))
+            places[constant.name] = begin, len(constant.raw_data)
+            pieces += [constant.raw_data, bytes(-len(constant.raw_data) % PAGE)]
+        offset, length = places[constant.name]
+        constant.ClearField("raw_data")
+        constant.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+            constant.external_data.add(key=key, value=value)
 
 
 def _is_whole(path: Path) -> bool:
     try:
         record = json.loads(_record_path(path).read_bytes())
-        with path.open("rb") as file:
-            return bool(hashlib.file_digest(file, "sha256").hexdigest() == record["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+        digests: dict[str, Any] = record["files"]
+        needed = {path.name, path.with_suffix(".bin").name}
+        return needed <= set(digests) and all(_sha256(path.with_name(name)) == digest for name, digest in digests.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _record_path(path: Path) -> Path:
