@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import re
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -77,7 +77,7 @@ def damaged(text: str, names: set[str], rng: random.Random) -> str:
     for word in re.findall(r"\w+|[^\w\s]", text):
         if word in names and rng.random() < 0.05:
             places = [0, *sorted(rng.sample(range(1, len(word)), min(len(word) - 1, rng.choice((1, 2))))), len(word)]
-            words += [word[start:end] for start, end in zip(places, places[1:], strict=False)]
+            words += [word[start:end] for start, end in pairwise(places)]
         else:
             words.append(word)
     return " ".join(words)
