@@ -46,8 +46,8 @@ def save_weights(path: Path, weights: Mapping[str, NDArray[np.float32]], shapes:
     digest = hashlib.sha256()
     for name in sorted(stored):
         _digest_tensor(digest, name, stored[name])
-    metadata = {"format": "pt", "digest": digest.hexdigest()}
-    replace_file(path, lambda fresh: save_file(stored, str(fresh), metadata=metadata))
+    # One entry only: the library writes several in an order of its own, and equal weights shall give equal files.
+    replace_file(path, lambda fresh: save_file(stored, str(fresh), metadata={"digest": digest.hexdigest()}))
 
 
 def load_weights(path: Path, shapes: Shapes, sha256: str | None = None) -> Weights:
@@ -78,7 +78,7 @@ def check_header(path: Path, shapes: Shapes) -> None:
 def file_sha256(file: BinaryIO) -> str:
     """The sha256 of a whole open file, as hexadecimal digits."""
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # open() gives readinto
 
 
 def path_sha256(path: Path) -> str:

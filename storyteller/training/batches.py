@@ -84,7 +84,8 @@ def shuffled(count: int, seed: int, epoch: int) -> Ids:
     """
     with np.errstate(over="ignore"):
         key = _mix(_mix(np.array([seed], np.uint64)) + np.uint64(epoch))
-        return np.argsort(_mix(np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key), kind="stable")
+        order: Ids = np.argsort(_mix(np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key), kind="stable")
+    return order
 
 
 def _mix(words: NDArray[Any]) -> NDArray[np.uint64]:

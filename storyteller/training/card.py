@@ -82,7 +82,8 @@ def card(name: str, config: GRUConfig, record: Mapping[str, Any], samples: Seque
         "## Data",
         "",
         *(f"- {_source(source)}" for source in data["report"]["sources"]),
-        f"- in all {data['train']['tokens']:,} tokens to train on, {data['valid']['tokens']:,} in {data['valid']['stories']:,} stories held out",
+        f"- in all {data['train']['tokens']:,} tokens to train on, "
+        f"{data['valid']['tokens']:,} in {data['valid']['stories']:,} stories held out",
         *_licences(settings),
         "",
         "## Training",
@@ -128,7 +129,8 @@ def _progress(figures: Mapping[str, Any], machine: Mapping[str, Any]) -> list[st
     hours = figures["seconds"] / 3600
     return [
         f"{figures['iterations']:,} iterations, {figures['tokens']:,} tokens, {hours:.2f} hours on {machine['device']} "
-        f"({machine['processes']} process{'es' if machine['processes'] > 1 else ''}, {machine['threads']} threads, {machine['precision']}). "
+        f"({machine['processes']} process{'es' if machine['processes'] > 1 else ''}, {machine['threads']} threads, "
+        f"{machine['precision']}). "
         f"The kept weights are {'the running average' if figures['best_averaged'] else 'those'} of iteration {figures['best_iteration']:,}."
     ]
 

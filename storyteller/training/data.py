@@ -20,9 +20,8 @@ def sources(config: Config) -> tuple[list[Source], list[Source] | None]:
     Raises :class:`ConfigInvalid` for options that fit no source.
     """
     column, separator, most = config.csv_text_column, config.separator, config.max_stories
-    train: list[Source] = []
-    for name in config.dataset + (("tinystories",) if config.use_tinystories and "tinystories" not in config.dataset else ()):
-        train.append(_dataset(name, column, most))
+    tinystories = ("tinystories",) if config.use_tinystories and "tinystories" not in config.dataset else ()
+    train = [_dataset(name, column, most) for name in config.dataset + tinystories]
     named = [name for name in (config.train_csv_path, config.custom_text_file) if name is not None]
     for name in (*config.files, *named):
         location, weight = _weighted(name)

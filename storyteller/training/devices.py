@@ -68,8 +68,8 @@ def check_mps() -> None:
         gru = gru.to(device)
         hidden, _ = gru(inputs.to(device))
         loss = hidden.square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         gradients = [parameter.grad for parameter in gru.parameters() if parameter.grad is not None]
         found.append(torch.cat([loss.detach().reshape(1), *(gradient.flatten() for gradient in gradients)]).cpu())
-    if not torch.allclose(*found, rtol=MPS_TOLERANCE, atol=MPS_TOLERANCE):
+    if not torch.allclose(found[0], found[1], rtol=MPS_TOLERANCE, atol=MPS_TOLERANCE):
         raise StorytellerError("this Mac's GPU (MPS) computes another GRU than its CPU", "--device cpu")

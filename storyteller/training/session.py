@@ -56,7 +56,7 @@ class Session:
         self.network.train()
 
     def iterate(self) -> tuple[Tensor, Tensor]:
-        """Read one batch and update the weights; returns nats per token of this process' streams, and the gradient's norm, on the device."""
+        """Read one batch and update the weights; returns nats per token of these streams, and the gradient's norm, on the device."""
         progress = self.progress
         batch = self.batches.batch(progress.iteration, self.rows)
         ids = torch.from_numpy(batch.ids).to(self.accelerator.device, non_blocking=True)
@@ -124,7 +124,7 @@ class Session:
                 if seconds > LONG_TRIAL:
                     break
         self.optimizer.zero_grad(set_to_none=True)
-        return seconds * self.streams / streams
+        return float(seconds * self.streams / streams)
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -133,18 +133,30 @@ class Session:
             raise ValueError("this training keeps no average")
         last = [parameter.detach().clone() for parameter in self.parameters]
         with torch.no_grad():
-            torch._foreach_copy_(self.parameters, list(self.average.weights.values()))
+            torch._foreach_copy_(list[Tensor](self.parameters), list(self.average.weights.values()))
         try:
             yield
         finally:
             with torch.no_grad():
-                torch._foreach_copy_(self.parameters, last)
+                torch._foreach_copy_(list[Tensor](self.parameters), last)
 
     def mean(self, value: Tensor) -> float:
         """The mean of ``value`` over the processes."""
         if self.accelerator.num_processes > 1:
             value = self.accelerator.reduce(value.detach().clone(), "mean")
         return float(value)
+
+    def agreed(self, yes: bool) -> bool:
+        """What the main process says: processes that parted ways would wait for each other for ever."""
+        return bool(self.from_main(yes))
+
+    def from_main(self, value: float) -> float:
+        """``value`` as the main process has it."""
+        if self.accelerator.num_processes == 1:
+            return value
+        mine = value if self.accelerator.is_main_process else 0.0
+        dtype = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
+        return float(self.accelerator.reduce(torch.tensor(mine, dtype=dtype, device=self.accelerator.device), "sum"))
 
     def snapshot(self, settings: Mapping[str, Any], corpus_key: str) -> TrainerState:
         """Everything that decides how the training goes on; all processes must call it."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from storyteller.checkpoint.files import replace_file
 from storyteller.checkpoint.format import TRAINER
 from storyteller.errors import CheckpointInvalid
+from storyteller.training.events import EndReason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,7 @@ class Progress:
     evaluated: int = -1
     loss_sum: float = 0.0
     loss_count: int = 0
-    done: str | None = None
+    done: EndReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from storyteller.checkpoint.format import WEIGHTS, begin_checkpoint, read_checkpoint, seal, unseal
-from storyteller.checkpoint.weights import save_weights
 from storyteller.engine.model import GRULM
-from storyteller.engine.params import SamplingParams
 from storyteller.errors import ConfigInvalid, StorytellerError
 from storyteller.training.batches import Batches
 from storyteller.training.beginning import fitting_batch_size, initial_checkpoint, network_shape, output_directory, settle
-from storyteller.training.card import training_record, write_card, write_record
+from storyteller.training.card import training_record
+from storyteller.training.clock import SPEED_FROM, Clock
 from storyteller.training.config import Config
 from storyteller.training.corpus import EncodedCorpus
 from storyteller.training.corpus import Progress as CorpusProgress
 from storyteller.training.data import load_corpus
 from storyteller.training.devices import auto_preset, open_device
+from storyteller.training.directory import ModelDirectory
 from storyteller.training.events import EndReason, Evaluated, Finished, Iterated, Noted, Planned, Sampled, Saved, TrainEvent, TrainResult
 from storyteller.training.interrupt import Interrupt
-from storyteller.training.journal import Journal
 from storyteller.training.lines import LineWriter, settings_line
 from storyteller.training.samples import tell_samples
-from storyteller.training.schedule import FIXED_AT, learning_rate, total_by_time
+from storyteller.training.schedule import FIXED_AT, learning_rate
 from storyteller.training.session import Session
-from storyteller.training.state import TrainerState, save_trainer
 from storyteller.training.validation import HeldOut, Score
 
 if TYPE_CHECKING:
@@ -39,9 +34,7 @@ if TYPE_CHECKING:
 
 Events = Generator[TrainEvent, None, None]
 
-SPEED_FROM = 10
 GPU_INTERVAL = 10
-LARGEST_RESERVE = 0.2
 
 
 def train_events(
@@ -67,7 +60,9 @@ def train_events(
     accelerator = open_device(config.device, config.precision)
     begun_from = initial_checkpoint(config, saved)
     with accelerator.main_process_first():
-        corpus = corpus or load_corpus(config, begun_from.tokenizer if begun_from is not None and config.init_from is not None else None, progress)
+        corpus = corpus or load_corpus(
+            config, begun_from.tokenizer if begun_from is not None and config.init_from is not None else None, progress
+        )
     if saved is not None and saved.corpus_key != corpus.key:
         raise ConfigInvalid("the data is not that which the training began with", "--init-from DIR --out OTHER begins a new one")
     if saved is not None and saved.processes != accelerator.num_processes:
@@ -104,57 +99,46 @@ class Trainer:
         self.accelerator: Accelerator = session.accelerator
         self.architecture = session.model.config
         self.resumed = resumed
-        self.out = output_directory(config)
+        self.directory = ModelDirectory(output_directory(config), self.architecture, writes=self.accelerator.is_main_process)
         self.held_out = HeldOut(corpus.valid, corpus.tokenizer, seed=config.seed)
-        self.journal = Journal(self.out)
         self.interval = 1 if self.accelerator.device.type == "cpu" else GPU_INTERVAL
-        self.started = time.monotonic()
-        self.seconds_before = self.progress.seconds
-        self.aside = 0.0
+        self.clock = Clock(self.progress.seconds, config.time_limit)
         self.evaluation_seconds = 0.0
-        self.scoring_seconds = 0.0
-        self.last_save = self.started
-        self.mark: tuple[int, float] | None = None
-        self.last_norm: float | None = None
-        self.last_speed: float | None = None
-        self.figures: dict[str, Any] = {}
+        self.norm: float | None = None
+        self.speed: float | None = None
 
     def plan(self) -> Planned:
-        """What is going to happen; a fresh training tries a few iterations to tell how long it will take."""
-        per_iteration = None if self.resumed else self.session.trial_seconds()
-        total, done = self.progress.total, self.progress.iteration
+        """What is going to happen; a fresh training tries one or two iterations to tell how long it will take."""
+        total, done, batches = self.progress.total, self.progress.iteration, self.session.batches
         expected = self.config.time_limit
-        if per_iteration is not None and total is not None:
-            expected = min(expected or math.inf, (total - done) * per_iteration)
-        notes = [str(note) for note in self.corpus.report.notes]
-        if self.session.batches.batch_size != self.config.batch_size:
-            notes.append(
-                f"the corpus is small: {self.session.batches.batch_size} streams are read side by side, not {self.config.batch_size}"
-            )
+        if not self.resumed and total is not None:
+            expected = min(expected or math.inf, (total - done) * self.session.trial_seconds())
+        notes = list(self.corpus.report.notes)
+        if batches.batch_size != self.config.batch_size:
+            notes.append(f"the corpus is small: {batches.batch_size} streams are read side by side, not {self.config.batch_size}")
         if self.architecture.vocab_size < self.config.vocab_size and self.config.init_from is None:
-            notes.append(f"the corpus has words for {self.architecture.vocab_size:,} tokens, not {self.config.vocab_size:,}")
+            notes.append(f"the corpus gives {self.architecture.vocab_size:,} tokens, not {self.config.vocab_size:,}")
         return Planned(
-            out=self.out,
+            out=self.directory.path,
             parameters=self.architecture.parameters,
             vocab_size=self.architecture.vocab_size,
             train_tokens=len(self.corpus.train) - 1,
             train_stories=self.corpus.train_counts.stories,
             valid_stories=len(self.held_out),
-            tokens_per_iteration=self.session.batches.batch_size * self.config.seq_len,
-            iterations_per_epoch=self.session.batches.per_epoch,
+            tokens_per_iteration=batches.batch_size * batches.seq_len,
+            iterations_per_epoch=batches.per_epoch,
             total=total,
             first_iteration=done,
             seconds_expected=expected,
-            settings=self.config.to_dict(),
+            settings=self.config.to_dict() | self.architecture.to_dict(),
             notes=tuple(notes),
             **self._machine(),
         )
 
     def run(self, stop: Callable[[], bool]) -> Events:
         """Train to the end, or until ``stop``."""
-        self.started = self.last_save = time.monotonic()
-        if self.accelerator.is_main_process:
-            self._open_directory()
+        self.clock.begin()
+        self.directory.open(self.corpus.tokenizer, self.progress.iteration, resumed=self.resumed)
         if self.progress.done is not None:
             yield Noted(message=f"this training is complete ({self.progress.done})")
             yield from self._finish()
@@ -163,184 +147,141 @@ class Trainer:
             yield from self._loop(stop)
         except GeneratorExit:
             if self.accelerator.num_processes == 1:
-                self.journal.close()
                 self._save()
             raise
 
     def _loop(self, stop: Callable[[], bool]) -> Events:
-        pending: list[torch.Tensor] = []
-        timed = (self.progress.tokens, self._seconds())
+        progress, session = self.progress, self.session
+        unsaved = not self.resumed
         while True:
-            done = self.progress.iteration
-            reason = self._reason()
-            if self.progress.evaluated != done and (reason is not None or done % self.config.eval_every == 0):
+            if progress.evaluated != progress.iteration and (self._reason() or progress.iteration % self.config.eval_every == 0):
                 yield from self._evaluate()
-                reason = self._reason()
-                timed = (self.progress.tokens, self._seconds())
-            if reason is not None:
-                self.progress.done = reason
+            if reason := self._reason():
+                progress.done = reason
                 yield self._save()
                 yield from self._finish()
                 return
-            if self._agreed(stop()):
-                self.journal.close()
+            if session.agreed(stop()):
                 yield self._save()
                 yield Finished(result=self._result("stopped", None))
                 return
-            if self._agreed(time.monotonic() - self.last_save >= self.config.save_every) or (done == 0 and not self.resumed):
+            if session.agreed(unsaved or self.clock.since_save() >= self.config.save_every):
+                unsaved = False
                 yield self._save()
-                timed = (self.progress.tokens, self._seconds())
-            for _ in range(self._until_sync()):
-                nats, norm = self.session.iterate()
-                pending.append(nats)
-            loss = self.session.mean(torch.stack(pending).double().mean() if len(pending) > 1 else pending[0])
+            begun, tokens = self.clock.seconds, progress.tokens
+            losses = []
+            for _ in range(self._until_look()):
+                nats, norm = session.iterate()
+                losses.append(nats)
+            loss = session.mean(torch.stack(losses).mean())
             self._check(loss)
-            self.progress.loss_sum += loss * len(pending)
-            self.progress.loss_count += len(pending)
-            pending.clear()
-            self.last_norm = float(norm)
-            now = self._seconds()
-            self.last_speed = (self.progress.tokens - timed[0]) / max(now - timed[1], 1e-9)
-            timed = (self.progress.tokens, now)
+            progress.loss_sum += loss * len(losses)
+            progress.loss_count += len(losses)
+            self.norm = float(norm)
+            self.speed = (progress.tokens - tokens) / max(self.clock.seconds - begun, 1e-9)
             self._fix_total()
-            yield self._iterated(loss, now)
+            yield self._iterated(loss)
 
-    def _until_sync(self) -> int:
+    def _until_look(self) -> int:
         """Iterations until somebody must look at the numbers: a GPU is not made to wait at each one."""
-        done = self.progress.iteration
+        done, total = self.progress.iteration, self.progress.total
         marks = [self.interval - done % self.interval, self.config.eval_every - done % self.config.eval_every]
-        marks += [mark - done for mark in (SPEED_FROM, FIXED_AT, self.progress.total or 0) if mark > done]
+        marks += [mark - done for mark in (SPEED_FROM, FIXED_AT, total or 0) if mark > done]
         return min(marks)
 
     def _reason(self) -> EndReason | None:
-        done, total, patience = self.progress.iteration, self.progress.total, self.config.patience
-        if total is not None and done >= total:
+        """Why the training is over, None if it is not."""
+        if self.progress.total is not None and self.progress.iteration >= self.progress.total:
             return "complete"
-        if patience and self.progress.evaluations_since_best >= patience:
+        if self.config.patience and self.progress.evaluations_since_best >= self.config.patience:
             return "no improvement"
-        limit = self.config.time_limit
-        if limit is not None and self._agreed(self._seconds() >= limit - self._reserve(limit)):
+        if self.config.time_limit is not None and self.session.agreed(self.clock.is_over):
             return "time limit"
         return None
 
-    def _reserve(self, limit: float) -> float:
-        """Seconds that the last evaluation will take, of all held-out stories by the best weights."""
-        read = min(self.config.eval_stories, len(self.held_out))
-        times = len(self.held_out) / read if read else 0.0
-        return min(self.scoring_seconds * times, LARGEST_RESERVE * limit)
-
     def _fix_total(self) -> None:
         """Under a time limit: decide, once, how many iterations there will be."""
-        limit, done = self.config.time_limit, self.progress.iteration
-        if limit is None or self.progress.total_fixed:
+        if self.progress.total_fixed:
             return
-        if self.mark is None and done >= SPEED_FROM:
-            self.mark = (done, self._seconds() - self.aside)
-        if done < FIXED_AT or self.mark is None:
-            return
-        iterations = max(1, done - self.mark[0])
-        each = (self._seconds() - self.aside - self.mark[1]) / iterations + self.evaluation_seconds / self.config.eval_every
-        by_time = total_by_time(done, self._seconds(), limit - self._reserve(limit), max(each, 1e-6))
-        by_time = int(self._from_main(by_time))
-        self.progress.total = by_time if self.progress.total is None else min(by_time, self.progress.total)
-        self.progress.total_fixed = True
+        total = self.clock.total(self.progress.iteration, self.evaluation_seconds / self.config.eval_every)
+        if total is not None:
+            total = int(self.session.from_main(total))
+            self.progress.total = total if self.progress.total is None else min(total, self.progress.total)
+            self.progress.total_fixed = True
 
     def _evaluate(self) -> Events:
-        begun = time.monotonic()
-        progress, model = self.progress, self.session.model
-        most = self.config.eval_stories
-        last = self._score(most)
-        self.scoring_seconds = time.monotonic() - begun
-        averaged = None
-        if self.session.average is not None and progress.iteration:
-            with self.session.averaged_weights():
-                averaged = self._score(most)
-        use_average = averaged is not None and last is not None and averaged.nats < last.nats
-        score = averaged if use_average else last
-        better = score is None or (math.isfinite(score.nats) and (progress.best_nats is None or score.nats_per_token < progress.best_nats))
-        if better:
-            progress.best_nats = None if score is None else score.nats_per_token
-            progress.best_iteration, progress.best_averaged = progress.iteration, use_average
-            progress.evaluations_since_best = 0
-            if self.accelerator.is_main_process:
-                self._save_best(use_average)
-        else:
-            progress.evaluations_since_best += 1
-        train_loss = progress.loss_sum / progress.loss_count if progress.loss_count else None
-        progress.loss_sum, progress.loss_count = 0.0, 0
-        progress.evaluated = progress.iteration
-        evaluated = self._evaluated(score, last, averaged, averaged_is=use_average, best=better, train_loss=train_loss)
-        self.journal.take(evaluated)
+        """Score the last weights and their average on some stories, keep the better ones if they are the best so far, tell samples."""
+        progress, session = self.progress, self.session
+        begun = self.clock.seconds
+        with self.clock.apart():
+            last = average = self._score(self.config.eval_stories)
+            self.clock.keep((self.clock.seconds - begun) * len(self.held_out) / max(1, min(self.config.eval_stories, len(self.held_out))))
+            if session.average is not None and progress.iteration:
+                with session.averaged_weights():
+                    average = self._score(self.config.eval_stories)
+            averaged = last is not None and average is not None and average.nats < last.nats
+            score = average if averaged else last
+            best = score is None or (math.isfinite(score.nats) and score.nats_per_token < (progress.best_nats or math.inf))
+            if best:
+                progress.best_nats = None if score is None else score.nats_per_token
+                progress.best_iteration, progress.best_averaged = progress.iteration, averaged
+                self.directory.save_best(session.average.weights if averaged and session.average is not None else session.named)
+            progress.evaluations_since_best = 0 if best else progress.evaluations_since_best + 1
+            evaluated = self._evaluated(score, last=last, average=average, averaged=averaged, best=best)
+            progress.loss_sum, progress.loss_count, progress.evaluated = 0.0, 0, progress.iteration
+            self.directory.note(evaluated)
         yield evaluated
-        every = self.config.sample_every
-        if every and self.config.sample_prompts and (progress.iteration // self.config.eval_every) % every == 0:
-            if self.accelerator.is_main_process:
-                told = tell_samples(model, self.corpus.tokenizer, self.config.sample_prompts, self.config.seed)
-                sampled = Sampled(iteration=progress.iteration, samples=told)
-                self.journal.take(sampled)
-                yield sampled
-        if self.accelerator.is_main_process:
-            self.journal.close()
-            self._describe()
-        spent = time.monotonic() - begun
-        self.aside += spent
-        self.evaluation_seconds = spent
+        with self.clock.apart():
+            sampled = self._sample()
+        if sampled is not None:
+            yield sampled
+        with self.clock.apart():
+            self.directory.describe(self._record(None))
+        self.evaluation_seconds = self.clock.seconds - begun
+
+    def _sample(self) -> Sampled | None:
+        every, number = self.config.sample_every, self.progress.iteration // self.config.eval_every
+        if not every or number % every or not self.config.sample_prompts or not self.accelerator.is_main_process:
+            return None
+        told = tell_samples(self.session.model, self.corpus.tokenizer, self.config.sample_prompts, self.config.seed)
+        sampled = Sampled(iteration=self.progress.iteration, samples=told)
+        self.directory.note(sampled)
+        return sampled
 
     def _finish(self) -> Events:
-        """Score the best weights on all held-out stories, describe the model and seal it."""
-        best = read_checkpoint_weights(self.out, self.accelerator)
-        self.session.model.load_state_dict(best, strict=False)
+        """Score the kept weights on all held-out stories, describe the model and seal it."""
+        self.accelerator.wait_for_everyone()
+        self.session.model.load_state_dict(self.directory.best(), strict=False)
         score = self._score(None)
-        reason: EndReason = self.progress.done  # type: ignore[assignment]  # set before by _reason
-        self.progress.seconds = self._seconds()
-        event = self._evaluated(score, None, None, averaged_is=self.progress.best_averaged, best=True, train_loss=None, final=True)
-        if self.accelerator.is_main_process:
-            self.journal.take(event)
-            self.journal.close()
-            self._describe(score)
-            seal(self.out)
+        event = self._evaluated(score, last=None, average=None, averaged=self.progress.best_averaged, best=True, final=True)
+        self.directory.note(event)
+        self.directory.describe(self._record(score))
+        self.directory.close()
         yield event
-        yield Finished(result=self._result(reason, score))
+        yield Finished(result=self._result(self.progress.done or "complete", score))
 
     def _score(self, most: int | None) -> Score | None:
         return self.held_out.score(self.session.model, self.accelerator, most) if len(self.held_out) else None
 
-    def _save_best(self, averaged: bool) -> None:
-        source = self.session.average.weights if averaged and self.session.average is not None else self.session.named
-        weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in source.items()}
-        save_weights(self.out / WEIGHTS, weights, self.architecture.shapes())
-
     def _save(self) -> Saved:
-        begun = time.monotonic()
-        self.progress.seconds = self._seconds()
-        state: TrainerState = self.session.snapshot(self.config.to_dict(), self.corpus.key)
-        if self.accelerator.is_main_process:
-            save_trainer(self.out, state)
-        self.last_save = time.monotonic()
-        self.aside += self.last_save - begun
-        return Saved(iteration=self.progress.iteration, path=self.out)
+        with self.clock.apart():
+            self.progress.seconds = self.clock.seconds
+            self.directory.save_state(self.session.snapshot(self.config.to_dict(), self.corpus.key))
+            self.clock.note_save()
+        return Saved(iteration=self.progress.iteration, path=self.directory.path)
 
-    def _open_directory(self) -> None:
-        if self.resumed:
-            unseal(self.out)
-        else:
-            begin_checkpoint(self.out, self.architecture, self.corpus.tokenizer, SamplingParams())
-        self.journal.begin(self.progress.iteration)
-
-    def _describe(self, score: Score | None = None) -> None:
+    def _record(self, score: Score | None) -> dict[str, Any]:
         figures: dict[str, Any] = {
             "iterations": self.progress.iteration,
             "tokens": self.progress.tokens,
-            "seconds": round(self._seconds(), 1),
+            "seconds": round(self.clock.seconds, 1),
             "best_iteration": self.progress.best_iteration,
             "best_averaged": self.progress.best_averaged,
             "nats_per_token": self.progress.best_nats if score is None else score.nats_per_token,
         }
         if score is not None:
             figures |= {"perplexity": score.perplexity, "bits_per_byte": score.bits_per_byte, "stories": score.stories}
-        record = training_record(self.config.to_dict() | self.architecture.to_dict(), self.corpus, figures, self._machine())
-        write_record(self.out, record)
-        write_card(self.out, self.architecture, record)
+        return training_record(self.config.to_dict() | self.architecture.to_dict(), self.corpus, figures, self._machine())
 
     def _machine(self) -> dict[str, Any]:
         mixed = self.accelerator.mixed_precision
@@ -353,11 +294,11 @@ class Trainer:
 
     def _result(self, reason: EndReason, score: Score | None) -> TrainResult:
         return TrainResult(
-            path=self.out,
+            path=self.directory.path,
             reason=reason,
             iterations=self.progress.iteration,
             tokens=self.progress.tokens,
-            seconds=self._seconds(),
+            seconds=self.clock.seconds,
             best_iteration=self.progress.best_iteration,
             nats_per_token=None if score is None else score.nats_per_token,
             perplexity=None if score is None else score.perplexity,
@@ -365,46 +306,39 @@ class Trainer:
         )
 
     def _evaluated(
-        self,
-        score: Score | None,
-        last: Score | None,
-        average: Score | None,
-        *,
-        averaged_is: bool,
-        best: bool,
-        train_loss: float | None,
-        final: bool = False,
+        self, score: Score | None, *, last: Score | None, average: Score | None, averaged: bool, best: bool, final: bool = False
     ) -> Evaluated:
+        progress = self.progress
         return Evaluated(
-            iteration=self.progress.iteration,
-            tokens=self.progress.tokens,
-            seconds=self._seconds(),
-            train_loss=train_loss,
+            iteration=progress.iteration,
+            tokens=progress.tokens,
+            seconds=self.clock.seconds,
+            train_loss=progress.loss_sum / progress.loss_count if progress.loss_count else None,
             nats_per_token=None if score is None else score.nats_per_token,
             perplexity=None if score is None else score.perplexity,
             bits_per_byte=None if score is None else score.bits_per_byte,
             last_nats_per_token=None if last is None else last.nats_per_token,
-            average_nats_per_token=None if average is None else average.nats_per_token,
-            averaged=averaged_is,
+            average_nats_per_token=None if average is None or average is last else average.nats_per_token,
+            averaged=averaged,
             best=best,
             final=final,
             stories=0 if score is None else score.stories,
             learning_rate=self._rate(),
-            grad_norm=self.last_norm,
-            tokens_per_second=self.last_speed,
+            grad_norm=self.norm,
+            tokens_per_second=self.speed,
         )
 
-    def _iterated(self, loss: float, seconds: float) -> Iterated:
+    def _iterated(self, loss: float) -> Iterated:
         return Iterated(
             iteration=self.progress.iteration,
             total=self.progress.total,
             epoch=self.progress.iteration / self.session.batches.per_epoch,
             tokens=self.progress.tokens,
-            seconds=seconds,
+            seconds=self.clock.seconds,
             loss=loss,
             learning_rate=self._rate(),
-            grad_norm=self.last_norm or 0.0,
-            tokens_per_second=self.last_speed or 0.0,
+            grad_norm=self.norm or 0.0,
+            tokens_per_second=self.speed or 0.0,
         )
 
     def _rate(self) -> float:
@@ -415,27 +349,8 @@ class Trainer:
         if not math.isfinite(loss):
             raise StorytellerError(
                 f"the loss is no number any more at iteration {self.progress.iteration}: the learning rate is too high for this network",
-                f"--learning-rate {self.config.learning_rate / 3:.2g}; what was saved before is in {self.out}",
+                f"--learning-rate {self.config.learning_rate / 3:.2g}; what was saved before is in {self.directory.path}",
             )
-
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
-
-    def _agreed(self, yes: bool) -> bool:
-        """What the main process says: processes that part ways would wait for each other for ever."""
-        return yes if self.accelerator.num_processes == 1 else bool(self._from_main(float(yes)))
-
-    def _from_main(self, value: float) -> float:
-        if self.accelerator.num_processes == 1:
-            return value
-        mine = torch.tensor(value if self.accelerator.is_main_process else 0.0, dtype=torch.float64, device=self.accelerator.device)
-        return float(self.accelerator.reduce(mine, "sum"))
-
-
-def read_checkpoint_weights(folder: Path, accelerator: Accelerator) -> dict[str, torch.Tensor]:
-    """The weights of the model in ``folder``, once the main process has written them."""
-    accelerator.wait_for_everyone()
-    return {name: torch.from_numpy(array) for name, array in read_checkpoint(folder).weights().items()}
 
 
 def train(config: Config | None = None, *, corpus: EncodedCorpus | None = None) -> TrainResult:
