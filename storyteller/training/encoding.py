@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -42,6 +43,7 @@ def write_stream(path: Path, stories: Iterable[bytes], tokenizer: Tokenizer) -> 
             size += sum(map(len, batch))
             tokens += len(ids)
         np.array([tokenizer.end_id], np.uint16).tofile(file)
+        os.fsync(file.fileno())
     return SplitCounts(count, tokens, size)
 
 

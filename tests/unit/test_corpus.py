@@ -14,10 +14,11 @@ import pytest
 
 from storyteller.engine.tokenizer import Tokenizer
 from storyteller.errors import ConfigInvalid, CorpusEmpty, DataInvalid, StorytellerError
-from storyteller.training import corpus
+from storyteller.training import corpus, sources
 from storyteller.training.cleaning import story_keys
 from storyteller.training.corpus import CorpusReport, EncodedCorpus, Source, prepare
 from storyteller.training.encoding import SplitCounts
+from storyteller.training.hub import Revision
 
 WORDS = [
     "Tom",
@@ -134,12 +135,13 @@ def test_text_without_end_punctuation_can_be_kept(tmp_path: Path, ready: Callabl
 
 def test_given_validation_stories_stay_as_they_are(tmp_path: Path, ready: Callable[..., EncodedCorpus]) -> None:
     held = [" Zoe\u0308 was  cut off in the ", "“cafÃ©”", *tales(0, 10), tale(3)]
-    train = [*tales(5, 50), tale(7).upper(), "Zoë was cut off in the!"]
+    held.append("A long beginning. " * 20 + "One end.")
+    train = [*tales(5, 50), tale(7).upper(), "Zoë was cut off in the!", "A long beginning. " * 20 + "Another end."]
     made = ready(jsonl(tmp_path / "a.jsonl", train), valid=[jsonl(tmp_path / "v.jsonl", held)])
     assert stories(made, "valid") == held
     assert sorted(stories(made)) == sorted(tales(10, 50))
-    assert made.report.dropped == {"in the validation data": 7}
-    assert [source.valid for source in made.report.sources] == [0, 13]
+    assert made.report.dropped == {"in the validation data": 8}
+    assert [source.valid for source in made.report.sources] == [0, 14]
     assert adds_up(made.report)
 
 
@@ -149,6 +151,7 @@ def test_a_small_corpus_holds_one_story_out(tmp_path: Path, ready: Callable[...,
         assert len(stories(made, "valid")) == 1
         assert not set(stories(made)) & set(stories(made, "valid"))
         assert (made.report.train, made.report.valid) == (len(set(stories(made))), 1)
+        assert made.report.sources[0].repeats == len(stories(made)) - made.report.train
         assert adds_up(made.report)
     with pytest.raises(CorpusEmpty, match="too few stories are left: 1 read, 1 to train on, 0 to measure on"):
         ready(jsonl(tmp_path / "b.jsonl", tales(0, 1)))
@@ -198,9 +201,10 @@ def test_a_tokenizer_learns_from_the_training_stories(
     assert len(made.tokenizer.encode(" Pumpernickel")) == 1
     assert len(made.tokenizer.encode(" Xylophone")) > 3
     assert sorted(stories(made)) == sorted(train)
-    monkeypatch.setattr(corpus, "TOKENIZER_BYTES", 300)
     learnt = ready(jsonl(tmp_path / "b.jsonl", tales(0, 50)), tokenizer=None, vocab_size=2000)
-    assert 257 < learnt.tokenizer.vocab_size < 500, "no more text is looked at than asked for"
+    monkeypatch.setattr(corpus, "TOKENIZER_BYTES", 300)
+    hurried = ready(jsonl(tmp_path / "c.jsonl", tales(0, 51)), tokenizer=None, vocab_size=2000)
+    assert 257 < hurried.tokenizer.vocab_size < learnt.tokenizer.vocab_size, "no more text is looked at than asked for"
 
 
 def test_sample_trains_anywhere(tmp_path: Path) -> None:
@@ -269,7 +273,7 @@ class TestCache:
         content = path.read_bytes()
         path.unlink()
         if damage == "cut":
-            path.write_bytes(content[:-3])
+            path.write_bytes(content[:-4])
         again = ready(source)
         assert not again.cached
         assert again.train.tolist() == train
@@ -295,6 +299,24 @@ class TestCache:
         with pytest.raises(KeyboardInterrupt):
             ready(source, progress=interrupt, tokenizer=None, vocab_size=300)
         assert self.entries(tmp_path) == []
+
+    def test_hub_data_is_kept_by_revision(
+        self, tmp_path: Path, ready: Callable[..., EncodedCorpus], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without the Hub, what was encoded of the revision seen last is found; a copy of unknown revision is never taken for it."""
+        now = Revision("new", online=False)
+        monkeypatch.setattr(sources, "revision_of", lambda hub_id, folder: now)
+        monkeypatch.setattr(sources, "read_hub", lambda *where, **options: tales(0, 50) if now.online else tales(50, 100))
+        source = Source(kind="hub", location="a/b")
+        copy = ready(source)
+        now = Revision("new", online=True)
+        streamed = ready(source)
+        assert (copy.cached, streamed.cached) == (False, False)
+        assert copy.key != streamed.key
+        assert set(stories(streamed)) < set(tales(0, 50))
+        now = Revision("new", online=False)
+        again = ready(source)
+        assert (again.cached, again.key) == (True, streamed.key)
 
     def test_two_processes_at_once(self, tmp_path: Path, ready: Callable[..., EncodedCorpus]) -> None:
         source = jsonl(tmp_path / "a.jsonl", tales(0, 100))

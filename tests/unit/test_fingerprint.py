@@ -25,6 +25,7 @@ def test_small_corpora_are_known_exactly() -> None:
     assert known.overlap(tales(100, 120)) == 0.0
     assert known.overlap([" TALE number 7 is told!\r\n"]) == 1.0, "what the key does not see does not matter"
     assert known.overlap([]) == 0.0
+    assert [fingerprint(tales(number, number + 1)).overlap(tales(0, 10)) for number in range(10)] == [0.1] * 10
 
 
 def test_large_corpora_are_estimated_from_a_sample() -> None:
