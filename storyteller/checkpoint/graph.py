@@ -59,12 +59,19 @@ class GraphBuilder:
         return GraphBuilder(self.bits, self.constants)
 
     def constant(self, name: str, array: Array | np.generic) -> str:
-        """A stored array."""
+        """A stored array; of one name there is one, the first."""
         from onnx import numpy_helper
 
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
+
+    def constants_of(self, names: list[str], make: Callable[[], tuple[Array, ...]]) -> list[str]:
+        """Several stored arrays, made together unless they are there."""
+        if names[0] not in self.constants:
+            for name, array in zip(names, make(), strict=True):
+                self.constant(name, array)
+        return names
 
     def add(self, op: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:
         """A node with one output."""
@@ -89,23 +96,16 @@ class GraphBuilder:
             scale = self.constant("state_scale", STATE_SCALE)
             self._in_8_bits[value] = self.add("QuantizeLinear", [value, scale, zero], f"{value}.in_8_bits")
         name8 = f"{name}.weight{self.bits}"
-        integers, scales = quantise_rows(weight, self.bits)
-        total = self.add("MatMulInteger", [self._in_8_bits[value], self.constant(name8, integers.T), zero], f"{name}.integers")
+        integers, scales = self.constants_of([name8, f"{name8}.scale"], lambda: _transposed(*quantise_rows(weight, self.bits)))
+        total = self.add("MatMulInteger", [self._in_8_bits[value], integers, zero], f"{name}.integers")
         real = self.add("Cast", [total], f"{name}.real", to=_float_type())
-        product = self.add("Mul", [real, self.constant(f"{name8}.scale", scales * STATE_SCALE)], f"{name}.product")
+        product = self.add("Mul", [real, scales], f"{name}.product")
         return self.add("Add", [product, self.constant(f"{name}.bias", bias)], name)
 
     def int4_product(self, name: str, value: str, weight: Floats, bias: Floats) -> str:
         """The same with weights in 4 bits; accuracy level 4 is ONNX Runtime's name for activations in 8 bits, a scale a block."""
-        packed, scales = quantise_blocks(weight)
-        inputs = [
-            value,
-            self.constant(f"{name}.weight4", packed),
-            self.constant(f"{name}.weight4.scale", scales),
-            "",
-            "",
-            self.constant(f"{name}.bias", bias),
-        ]
+        packed, scales = self.constants_of([f"{name}.weight4", f"{name}.weight4.scale"], lambda: quantise_blocks(weight))
+        inputs = [value, packed, scales, "", "", self.constant(f"{name}.bias", bias)]
         attributes = {"K": weight.shape[1], "N": weight.shape[0], "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
         return self.add("MatMulNBits", inputs, name, domain="com.microsoft", **attributes)
 
@@ -128,11 +128,11 @@ class GraphBuilder:
 class NetworkGraph:
     """What both graphs are made of: the network's parts in one precision."""
 
-    def __init__(self, config: GRUConfig, weights: Weights, precision: Precision, bits: int) -> None:
+    def __init__(self, config: GRUConfig, weights: Weights, precision: Precision, bits: int, constants: dict[str, Any] | None) -> None:
         self.config = config
         self.weights = weights
         self.precision = precision
-        self.build = GraphBuilder(bits)
+        self.build = GraphBuilder(bits, constants)
 
     def _cells_product(self, build: GraphBuilder) -> Callable[[str, str, Floats, Floats], str]:
         products = {"float32": build.float32_product, "int8": build.int8_product, "int4": build.int4_product}
@@ -145,8 +145,8 @@ class NetworkGraph:
         if self.precision == "float32":
             value = build.add("Gather", [build.constant("embedding", embedding), ids], "embedded", axis=0)
             return build.float32_product("inputs_l0", value, matrix, bias)
-        table = (embedding @ matrix.T + bias).astype(np.float16)
-        rows = build.add("Gather", [build.constant("inputs_l0.table", table), ids], "inputs_l0.rows", axis=0)
+        table = build.constants_of(["inputs_l0.table"], lambda: ((embedding @ matrix.T + bias).astype(np.float16),))
+        rows = build.add("Gather", [*table, ids], "inputs_l0.rows", axis=0)
         return build.add("Cast", [rows], "inputs_l0", to=_float_type())
 
     def inputs(self, layer: int, value: str) -> str:
@@ -208,9 +208,14 @@ def step_graph(
     *,
     bits: int = 8,
     metadata: Mapping[str, str] | None = None,
+    constants: dict[str, Any] | None = None,
 ) -> onnx.ModelProto:
-    """The step graph of ``weights`` (names and shapes of :meth:`GRUConfig.shapes`); ``bits`` is the width of int8's weights: 8, or 7."""
-    network = NetworkGraph(config, weights, precision, bits)
+    """The step graph of ``weights`` (names and shapes of :meth:`GRUConfig.shapes`).
+
+    ``bits`` is the width of int8's weights: 8, or 7 where :func:`~storyteller.checkpoint.export.products_saturate`. ``constants`` takes
+    the stored arrays, for :func:`prefill_graph` to take them over.
+    """
+    network = NetworkGraph(config, weights, precision, bits, constants)
     build = network.build
     inputs = network.first_inputs("ids")
     states: list[str] = []
@@ -230,11 +235,12 @@ def prefill_graph(
     *,
     bits: int = 8,
     metadata: Mapping[str, str] | None = None,
+    constants: dict[str, Any] | None = None,
 ) -> onnx.ModelProto:
     """The prefill graph of ``weights``; it has the constants of :func:`step_graph`, by the same names."""
     from onnx import TensorProto, helper
 
-    network = NetworkGraph(config, weights, precision, bits)
+    network = NetworkGraph(config, weights, precision, bits, constants)
     build, width = network.build, config.hidden_dim
     axis = build.constant("layer_axis", np.array([0], np.int64))
     inputs = network.first_inputs(build.add("Transpose", ["ids"], "ids_in_time", perm=[1, 0]))
@@ -266,6 +272,10 @@ def prefill_graph(
     build.add("Concat", states, "new_state", axis=0)
     build.add("Transpose", [network.output(value)], "logits", perm=[1, 0, 2])
     return network.model(["batch", "length"], metadata or {})
+
+
+def _transposed(integers: Array, scales: Floats) -> tuple[Array, Floats]:
+    return integers.T, scales * STATE_SCALE
 
 
 def _float_type() -> int:
