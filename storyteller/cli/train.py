@@ -10,7 +10,6 @@ import typer
 
 from storyteller import training
 from storyteller.checkpoint.format import TRAINER
-from storyteller.cli import options
 from storyteller.cli.group import INTERRUPTED
 from storyteller.cli.output import say
 from storyteller.cli.train_display import open_display
@@ -136,9 +135,9 @@ def _auto_preset() -> Preset:
 def _with_fields(command: Callable[..., None]) -> Callable[..., None]:
     """Give ``command`` one option for each field in SECTIONS, in the place of its ``**fields``."""
     signature = inspect.signature(command, eval_str=True)
-    parameters = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
-    for panel, names in SECTIONS.items():
-        parameters += [_parameter(field, flags, panel) for field, flags in names.items()]
+    files, *others = (parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD)
+    fields = [_parameter(field, flags, panel) for panel, names in SECTIONS.items() for field, flags in names.items()]
+    parameters = [files, *fields, *(parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in others)]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # what inspect.signature reads
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
@@ -147,10 +146,16 @@ def _with_fields(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(field: str, flags: tuple[str, ...], panel: str) -> inspect.Parameter:
     rule = RULES[field]
     kind = TYPES.get(rule.kind, str)
-    legal = "" if rule.kind in ("flag", "text", "texts") else f" ({rule.legal.removesuffix(', or None')})"
+    legal = "" if rule.kind in ("flag", "text", "texts", "choice") else f" ({rule.legal.removesuffix(', or None')})"
     help = f"{rule.meaning[0].upper()}{rule.meaning[1:]}{legal}."
     if rule.kind == "flag" and field not in ("resume",):
         flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
-    metavar = {"whole": "NUMBER", "number": "NUMBER", "duration": "TIME", "choice": "|".join(rule.choices)}.get(rule.kind)
-    option = options.option(*flags, panel=panel, help=help, metavar=metavar)
+    metavar = (
+        None
+        if rule.kind == "flag"
+        else {"whole": "NUMBER", "number": "NUMBER", "duration": "TIME", "choice": "|".join(rule.choices)}.get(rule.kind, "TEXT")
+    )
+    # A twin of its own: STORYTELLER_PRECISION and its like are about telling stories, not about training.
+    twin = "STORYTELLER_TRAIN_" + flags[0].partition("/")[0].removeprefix("--").upper().replace("-", "_")
+    option = typer.Option(*flags, envvar=twin, rich_help_panel=panel, help=help, metavar=metavar, show_default=False)
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])

@@ -67,7 +67,7 @@ class LineDisplay:
         """One line for each kind of work."""
         if what != self.told:
             self.told = what
-            say(f"{what} the corpus …")
+            say(f"{what} …")
 
 
 def _plain(values: dict[str, object]) -> dict[str, object]:

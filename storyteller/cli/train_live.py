@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from storyteller.cli.output import shown
+from storyteller.controls import shown
 from storyteller.training.events import Evaluated, Finished, Iterated, Noted, Planned, Sampled, TrainEvent
 from storyteller.training.lines import duration, evaluation_line, finish_line, plan_lines
 
@@ -29,7 +30,6 @@ class LiveDisplay:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr)
-        self.live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self.picture)
         self.losses: list[float] = []
         self.stride = 1
         self.pending: list[float] = []
@@ -38,6 +38,8 @@ class LiveDisplay:
         self.best: Evaluated | None = None
         self.sample: tuple[str, str] | None = None
         self.status = ""
+        # Last, for it asks for the picture at once.
+        self.live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self.picture)
 
     def __enter__(self) -> Self:
         self.live.start()
@@ -142,7 +144,7 @@ def loss_curve(losses: Sequence[float], width: int, height: int) -> list[str]:
         return []
     columns = min(width, len(losses))
     edges = [len(losses) * place // columns for place in range(columns + 1)]
-    points = [math.log(max(sum(losses[a:b]) / (b - a), 1e-9)) for a, b in zip(edges, edges[1:], strict=False)]
+    points = [math.log(max(sum(losses[a:b]) / (b - a), 1e-9)) for a, b in pairwise(edges)]
     low, high = min(points), max(points)
     steps = len(BLOCKS) - 1
     filled = [1 + round((point - low) / max(high - low, 1e-9) * (height * steps - 1)) for point in points]

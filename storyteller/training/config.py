@@ -57,8 +57,8 @@ class Rule:
             case _:
                 words = "a whole number" if self.kind == "whole" else "a number"
                 words += f" {'greater than' if self.open_below else 'from'} {self.least:,g}"
-                if math.isfinite(self.most):
-                    words += f" to {'below ' if self.open_above else ''}{self.most:,g}"
+                if self.most < 10**9:
+                    words += f" to {'below ' if self.open_above else ''}{self.most:,.15g}"
                 elif not self.open_below:
                     words += " up"
         return words + (", or None" if self.optional else "")

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
+from storyteller.engine.generate import sample_seeds, stream_batch
 from storyteller.engine.model import GRULM
+from storyteller.engine.params import SamplingParams
 from storyteller.engine.tokenizer import Tokenizer
 from storyteller.engine.torch_runtime import TorchRuntime
 
-LENGTH = 120
-TEMPERATURE = 0.7
+PARAMS = SamplingParams(temperature=0.7, max_len=120)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    runtime: TorchRuntime
+    tokenizer: Tokenizer
 
 
 def tell_samples(model: GRULM, tokenizer: Tokenizer, prompts: Sequence[str], seed: int) -> tuple[tuple[str, str], ...]:
-    """Each prompt with its continuation of at most ``LENGTH`` tokens; torch's random generators are left alone."""
-    device = model.embedding.weight.device
+    """Each prompt with its continuation of at most 120 tokens, sample i with ``seed + i``; torch's random generators are left alone."""
     was_training = model.training
-    runtime = TorchRuntime(model, device)
-    rng = np.random.default_rng(seed)
-    told = []
-    for prompt in prompts:
-        ids = np.array([[tokenizer.end_id, *tokenizer.encode(prompt)]], np.int64)
-        logits, state = runtime.prefill(ids, runtime.initial_state(1))
-        row, continuation = logits[0, -1], []
-        for _ in range(LENGTH):
-            perturbed = row[: tokenizer.vocab_size] / TEMPERATURE + rng.gumbel(size=tokenizer.vocab_size)
-            choice = int(perturbed.argmax())
-            if choice == tokenizer.end_id:
-                break
-            continuation.append(choice)
-            step_logits, state = runtime.step(np.array([choice], np.int64), state)
-            row = step_logits[0]
-        told.append((prompt, tokenizer.decode(continuation)))
+    teller = _Model(TorchRuntime(model, model.embedding.weight.device), tokenizer)
+    told = [""] * len(prompts)
+    for row, step in stream_batch(teller, prompts, PARAMS, sample_seeds(seed, len(prompts)), alternatives=0):
+        told[row] += step.text
     model.train(was_training)
-    return tuple(told)
+    return tuple(zip(prompts, told, strict=True))
