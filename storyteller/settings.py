@@ -32,7 +32,7 @@ from storyteller.errors import ConfigInvalid, InvalidParams, UsageInvalid
 Overrides = Mapping[str, Any]
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "precision": ("auto", "float32"),
+    "precision": ("auto", "float32", "int8", "int4"),
     "device": ("auto", "cpu", "cuda", "mps", "xpu"),
     "color": ("auto", "always", "never"),
 }
@@ -104,7 +104,7 @@ def sampling_params(
 
     ``style`` None takes that of the settings; an unknown one raises :class:`UsageInvalid` naming those that there are.
     """
-    merged = generation.to_dict() | settings.sampling
+    merged = generation.to_dict() | dict(settings.sampling)
     style = style or settings.style
     if style is not None:
         merged |= _style(style, generation, model_styles, settings)

@@ -12,6 +12,7 @@ import typer
 
 from storyteller.cli import options
 from storyteller.cli.output import is_terminal, say, warn, write, write_json
+from storyteller.errors import DataInvalid
 from storyteller.settings import read_settings
 
 if TYPE_CHECKING:
@@ -103,11 +104,16 @@ def evaluate(
 def _warn_if_trained_on(training: Mapping[str, Any], opened: OpenedSource) -> None:
     from storyteller.training.fingerprint import Fingerprint
 
-    if "fingerprint" not in training:
+    data = training.get("data")
+    if not isinstance(data, dict) or "fingerprint" not in data:
         return
-    fingerprint = Fingerprint.from_json(training["fingerprint"])
+    try:
+        fingerprint = Fingerprint.from_json(data["fingerprint"])
+    except DataInvalid as error:
+        warn(f"training.json cannot say whether the model was trained on this: {error.message}")
+        return
     share = fingerprint.overlap(opened.texts())
-    if set(fingerprint.files.values()) & {digest for _, digest in opened.sha256}:
+    if set(fingerprint.files.values()) & {file.sha256 for file in opened.files}:
         warn(f"the model was trained on these very files ({share:.0%} of the stories): the figures say how well it remembers them")
     elif share:
         warn(f"the model was trained on {share:.1%} of these stories: the figures say how well it remembers them")

@@ -61,6 +61,7 @@ def gen(
     max_len: options.MaxLen = None,
     until: options.Until = None,
     stop: options.Stop = None,
+    ignore_end: options.IgnoreEnd = None,
     samples: options.Samples = 1,
     model: options.Model = None,
     precision: options.Precision = None,
@@ -111,7 +112,9 @@ def gen(
 class _Face:
     """How the stories are shown, and what is said beside them."""
 
-    def __init__(self, settings: Settings, *, as_json: bool, stream: bool, confidence: bool, stats: bool, verbose: bool, quiet: bool) -> None:
+    def __init__(
+        self, settings: Settings, *, as_json: bool, stream: bool, confidence: bool, stats: bool, verbose: bool, quiet: bool
+    ) -> None:
         self.settings = settings
         self.json = as_json
         self.stream = stream

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import typer
@@ -34,7 +35,10 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own parameters, then the shared one, then ``--help``."""
         *own, last = super().get_params(ctx)
-        return [*own, *(param for param in ctx.find_root().command.params if param.name == SHARED), last]
+        shared = [copy(param) for param in ctx.find_root().command.params if param.name == SHARED]
+        for param in shared:
+            param.expose_value = False
+        return [*own, *shared, last]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options section by section, in the order in which the sections first appear."""

@@ -17,6 +17,7 @@ from storyteller.cli.output import is_terminal
 COMMANDS = ("gen", "train", "evaluate", "export", "bench")
 
 app = typer.Typer(
+    name="storyteller",
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     invoke_without_command=True,

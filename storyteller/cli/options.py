@@ -86,7 +86,8 @@ Ban = Annotated[
     ),
 ]
 Gentle = Annotated[
-    bool | None, option("--gentle/--no-gentle", panel=CHOICE, help="Ban a list of rude and cruel words. No list makes a model safe for a child alone.")
+    bool | None,
+    option("--gentle/--no-gentle", panel=CHOICE, help="Ban a list of rude and cruel words. No list makes a model safe for a child alone."),
 ]
 Style = Annotated[
     str | None,
@@ -114,6 +115,9 @@ Stop = Annotated[
     option(
         "--stop", panel=LENGTH, metavar="TEXT", callback=_lines, help="Stop before this text; repeatable (in the environment: a line each)."
     ),
+]
+IgnoreEnd = Annotated[
+    bool | None, option("--ignore-end/--no-ignore-end", panel=LENGTH, help="Never end the story by itself: tell all of --max-len.")
 ]
 Samples = Annotated[
     int,

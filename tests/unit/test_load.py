@@ -55,6 +55,21 @@ def test_an_unknown_choice_names_the_legal_ones(tiny_checkpoint: Path, option: s
         load(tiny_checkpoint, **{option: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_precision_is_what_was_asked_for(tiny_checkpoint: Path, precision: str) -> None:
+    model = load(tiny_checkpoint, precision=precision)
+    assert model.precision == precision
+    coarse, _ = model.runtime.prefill(IDS, model.runtime.initial_state(1))
+    fine = load(tiny_checkpoint).runtime
+    exact, _ = fine.prefill(IDS, fine.initial_state(1))
+    assert 0 < np.abs(coarse - exact).max() < 2
+
+
+def test_coarse_numbers_are_for_the_cpu(tiny_checkpoint: Path) -> None:
+    with pytest.raises(UsageInvalid, match="int8 is for the CPU"):
+        load(tiny_checkpoint, precision="int8", device="cuda")
+
+
 def test_a_device_that_is_not_there_is_named(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
