@@ -22,6 +22,11 @@ _FOLLOWS_NAME = word_set(
     "a an and any as at by did die do for go had has he her his if in is it no not of on or she so the to up us very was with"
 )
 _BEFORE_LETTER = word_set("and for has letter like not the was with")
+_FIRST_HALVES = word_set("brand mid non self semi super ultra")
+_LAST_HALVES = word_set(
+    "bodied bound brimmed colored covered drawn eared eyed friendly haired headed hearted legged lined looking natured necked"
+    " packed scented shaped sized smelling solving sounding striped tailed tasting themed traveling winged"
+)
 _TENS = word_set("twenty thirty forty fifty sixty seventy eighty ninety")
 _UNITS = word_set("one two three four five six seven eight nine first second third fourth fifth sixth seventh eighth ninth")
 # "all this - this store" has a dash.
@@ -85,5 +90,7 @@ def hyphenated(left: str, right: str) -> bool:
         or (left in _TENS and right in _UNITS)
         or (left == right and left.isalpha() and left not in _SAID_TWICE)
         or (len(left) == 1 and left.isalpha() and right.startswith(left))
-        or right in ("looking", "colored", "shaped", "year", "years")
+        or left in _FIRST_HALVES
+        or right in _LAST_HALVES
+        or (right in ("year", "years") and (left in _UNITS or left.isdigit()))
     )

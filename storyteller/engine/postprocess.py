@@ -2,45 +2,20 @@
 
 Such a model tells ``" I didn ' t see D av id ! " said Tim .`` where a person writes ``"I didn't see David!" said Tim.``
 :class:`StoryFilter` takes the spaces out again that nobody writes, and gives back capitals; other characters are never
-touched, and text that is clean goes through unchanged.
-
-How it tells damage from odd but real text: a comma or full stop close to its word is a sign of clean text, one with a space
-before it is a sign of damage (:class:`~storyteller.engine.joins.Spacing`). What practically never occurs in real text
-(``didn ' t``, ``here ,``, a lone ``i``) is repaired always; what may occur (a quotation mark between two spaces,
-``Ah . . . choo``, a lower case after ``!``) only where the last sign was not of clean text.
+touched, and text that is clean goes through unchanged. By which rules, :mod:`storyteller.engine.mending` says.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from storyteller.engine import quotes
-from storyteller.engine.contractions import APOSTROPHES, contracts, lost_end, lost_start, may_contract
-from storyteller.engine.joins import Fragments, Spacing, hyphenated
-from storyteller.engine.lexicon import is_name, is_word
+from storyteller.engine.mending import HELD_MOST as HELD_MOST
+from storyteller.engine.mending import Mender
 
 if TYPE_CHECKING:
     from storyteller.engine.steps import Piece
-
-HELD_MOST = 32
-
-_WORD = re.compile(r"\w+")
-_STOPS = ".!?"
-_CLOSE_TO_WORD = ".,!?;:"
-_ABBREVIATIONS = frozenset({"Mr", "Mrs", "Ms", "Dr", "St", "vs"})
-_HEARD_MOST = 64
-_NUMBER = re.compile("[0-9]{1,4}")
-_DIGITS_AFTER = {",": 3, ":": 2}
-# What may follow "the dogs '" and shows that the mark ends the word.
-_AFTER_END = tuple(".,!?;:")
-
-# Whether the next word starts a sentence: not, so that damaged text has lost a capital, so that any text has.
-_NOT, _IF_DAMAGED, _ALWAYS = range(3)
-
-# An edit replaces the one character at a place by a text, which may be empty.
-Edit = tuple[int, str]
 
 
 class StoryFilter:
@@ -55,27 +30,19 @@ class StoryFilter:
     " David didn't sleep."
     """
 
-    __slots__ = ("_glue", "_heard", "_held", "_inner", "_last", "_last_index", "_open", "_spaced", "_spacing", "_spans", "_starts", "_word")
+    __slots__ = ("_held", "_last_index", "_mender", "_spans")
 
     def __init__(self) -> None:
+        self._mender = Mender()
         self._held = ""
         self._spans: tuple[tuple[int, int], ...] = ()
         self._last_index = 0
-        self._spacing = Spacing.UNKNOWN
-        self._word = ""
-        self._last = ""
-        self._spaced = True
-        self._glue = False
-        self._open = ""
-        self._starts = _ALWAYS
-        self._inner = False
-        self._heard: frozenset[str] = frozenset()
 
     def copy(self) -> StoryFilter:
-        """A filter that goes on from here by itself; all that is shared is immutable."""
+        """A filter that goes on from here by itself."""
         twin = StoryFilter.__new__(StoryFilter)
-        for name in self.__slots__:
-            setattr(twin, name, getattr(self, name))
+        twin._mender = self._mender.copy()
+        twin._held, twin._spans, twin._last_index = self._held, self._spans, self._last_index
         return twin
 
     def prime(self, prompt: str) -> StoryFilter:
@@ -83,10 +50,8 @@ class StoryFilter:
 
         The prompt is a person's, so nothing of it is changed, held back or given out, and its spaces say little about the model's.
         """
-        self._scan(prompt, final=True)
-        self._held, self._spans = "", ()
-        self._spacing = max(self._spacing, Spacing.UNKNOWN)
-        self._glue = bool(self._last) and self._last in quotes.BEFORE_WORD
+        self._mender.read(prompt, final=True)
+        self._mender.end_prompt()
         return self
 
     def feed(self, text: str) -> str:
@@ -109,17 +74,25 @@ class StoryFilter:
     def finish_pieces(self, cut: bool = False) -> tuple[Piece, ...]:
         """:meth:`finish` in pieces; a quotation mark put in has the index of the last id, and stands before held white space."""
         pieces = self._advance(self._held, list(self._spans), final=True)
-        marks = quotes.closers(self._open) if cut else ""
+        marks = quotes.closers(self._mender.open) if cut else ""
         if not marks:
             return pieces
-        self._open = ""
+        self._mender.open = ""
         before, after = list(pieces), list[tuple[str, int]]()
-        while before and before[-1][0].isspace():
-            after.insert(0, before.pop())
+        while before and before[-1][0][-1].isspace():
+            text, index = before.pop()
+            told = text.rstrip()
+            after.insert(0, (text[len(told) :], index))
+            if told:
+                before.append((told, index))
         return (*before, (marks, self._last_index), *after)
 
     def _advance(self, buffer: str, spans: list[tuple[int, int]], final: bool) -> tuple[Piece, ...]:
-        done, edits = self._scan(buffer, final)
+        done, edits = self._mender.read(buffer, final)
+        if len(spans) == 1 and not edits and done:
+            (length, index), self._held = spans[0], buffer[done:]
+            self._spans = ((length - done, index),) if done < length else ()
+            return ((buffer[:done], index),)
         released, start, place = list[tuple[str, int]](), 0, 0
         left = list[tuple[int, int]]()
         for length, index in spans:
@@ -140,275 +113,3 @@ class StoryFilter:
             start = end
         self._held, self._spans = buffer[done:], tuple(left)
         return tuple(released)
-
-    def _scan(self, text: str, final: bool) -> tuple[int, list[Edit]]:
-        """Decide about as much of ``text`` as can be: how many characters are done, and the edits among them.
-
-        Each decision looks at most ``HELD_MOST`` characters ahead and, once taken, would be the same with more text after it: that makes
-        the output independent of the chunking.
-        """
-        place, size, edits = 0, len(text), list[Edit]()
-        while place < size:
-            char = text[place]
-            if word := _WORD.match(text, place):
-                step = self._read_word(text, place, word.end(), final, edits)
-            elif char == " " and not self._spaced:
-                step = self._read_space(text, place, final, edits)
-            elif char.isspace():
-                step = self._read_blank(text, place)
-            else:
-                step = self._read_mark(text, place, place, final, edits)
-            if not step:
-                break
-            place += step
-        return place, edits
-
-    def _read_word(self, text: str, place: int, end: int, final: bool, edits: list[Edit]) -> int:
-        word = text[place:end]
-        if not self._word:
-            first = word[0]
-            if word == "i" and (self._spaced or self._last in quotes.OPENERS):
-                following = _at(text, end, final)
-                if following is None:
-                    return 0
-                if not following or following.isspace() or following in ",!?" or following in APOSTROPHES:
-                    first = "I"
-            if self._starts:
-                self._inner = False
-                if self._spaced and first.islower() and (self._starts == _ALWAYS or self._spacing is Spacing.DAMAGED):
-                    first = first.upper() if len(first.upper()) == 1 else first
-                self._starts = _NOT
-            else:
-                self._inner = True
-            if first != word[0]:
-                edits.append((place, first))
-                word = first + word[1:]
-        self._word += word
-        self._last, self._spaced, self._glue = word[-1], False, False
-        return end - place
-
-    def _read_blank(self, text: str, place: int) -> int:
-        """White space that stays."""
-        self._end_word()
-        if text[place] == "\n":
-            self._open = ""
-        self._last, self._spaced, self._glue = text[place], True, False
-        return 1
-
-    def _read_space(self, text: str, place: int, final: bool, edits: list[Edit]) -> int:
-        following = _at(text, place + 1, final)
-        if following is None:
-            return 0
-        if following and not following.isspace():
-            if self._glue:
-                edits.append((place, ""))
-                self._spaced, self._glue = True, False
-                return 1
-            if not _WORD.match(following):
-                return self._read_mark(text, place, place + 1, final, edits)
-            if self._word and self._may_be_split(text, place):
-                step = self._read_fragments(text, place, final, edits)
-                if step is not None:
-                    return step
-        return self._read_blank(text, place)
-
-    def _may_be_split(self, text: str, place: int) -> bool:
-        """A quick look, for most words of clean text are plainly whole."""
-        if self._spacing is not Spacing.CLEAN:
-            return True
-        word = self._word
-        if word[0].isupper() and not (is_name(word) or is_word(word) or word in self._heard):
-            return True
-        return text[place + 1] == "s" and not _WORD.match(text, place + 2)
-
-    def _read_fragments(self, text: str, place: int, final: bool, edits: list[Edit]) -> int | None:
-        """A space between words: 0 to wait, None if it stays, else the characters up to the end of the joined word."""
-        limit = min(len(text), place + HELD_MOST + 1)
-        waits = 0 if limit - place <= HELD_MOST and not final else None
-        spaces, tails, start = [place], tuple[str, ...](), place + 1
-        while True:
-            match = _WORD.match(text, start, limit)
-            if match is None:
-                return None
-            end = match.end()
-            tails = (*tails, match.group())
-            pieces = Fragments(self._word, tails, self._heard)
-            if end == limit and not (final and end == len(text)):
-                return waits if pieces.may_join() else None
-            if pieces.join(self._spacing):
-                edits.extend((space, "") for space in spaces)
-                self._word, self._last = pieces.joined, tails[-1][-1]
-                return end - place
-            if text[end : end + 1] != " " or not pieces.may_join():
-                return None
-            spaces.append(end)
-            start = end + 1
-            if start == limit:
-                return waits
-
-    def _read_mark(self, text: str, place: int, at: int, final: bool, edits: list[Edit]) -> int:
-        """A character of no word and no space at ``at``; ``place`` is that of the one space before it, or ``at`` itself."""
-        mark = text[at]
-        if mark in _CLOSE_TO_WORD:
-            return self._read_stop(text, place, at, final, edits)
-        if mark == '"' or mark in "“”‘":
-            return self._read_quote(text, place, at, final, edits)
-        if mark in APOSTROPHES:
-            return self._read_apostrophe(text, place, at, final, edits)
-        following = _at(text, at + 1, final) if mark in "()[]-" else ""
-        if following is None:
-            return 0
-        loose = self._spacing is not Spacing.CLEAN and following in ("", " ")
-        if mark == "-":
-            if loose and at > place and self._last == "-":
-                return self._write(mark, place, at, edits, close=True)
-            if loose and self._word and at > place and (step := self._read_hyphen(text, place, final, edits)) is not None:
-                return step
-            self._starts = _NOT
-        return self._write(mark, place, at, edits, close=loose and mark in ")]", glue=loose and mark in "([")
-
-    def _read_stop(self, text: str, place: int, at: int, final: bool, edits: list[Edit]) -> int:
-        mark, close, glue = text[at], False, False
-        if at > place:
-            following = _at(text, at + 1, final)
-            if following is None:
-                return 0
-            close = not following or following.isspace() or (self._spacing is Spacing.DAMAGED and following in quotes.CLOSERS)
-            if close and mark == "." and self._spacing is Spacing.CLEAN:
-                # "Ah . . . choo" in clean text is how its author writes.
-                after = _at(text, at + 2, final) if following == " " else ""
-                if after is None:
-                    return 0
-                close = self._last != "." and after != "."
-            if close and mark in _DIGITS_AFTER and self._word.isdigit() and following == " ":
-                number = _NUMBER.match(text, at + 2)
-                digits = len(number.group()) if number else 0
-                if at + 2 + digits == len(text) and digits <= _DIGITS_AFTER[mark] and not final:
-                    return 0
-                glue = digits == _DIGITS_AFTER[mark]
-            if close:
-                self._spacing = Spacing.DAMAGED
-        elif self._word:
-            self._spacing = Spacing.CLEAN
-        if mark not in _STOPS or self._word in _ABBREVIATIONS or (mark == "." and self._last == "."):
-            self._starts = _NOT
-        else:
-            sure = mark == "." and len(self._word) > 2 and self._word.isalpha() and self._word.islower()
-            self._starts = _ALWAYS if sure else _IF_DAMAGED
-        return self._write(mark, place, at, edits, close=close, glue=glue)
-
-    def _read_quote(self, text: str, place: int, at: int, final: bool, edits: list[Edit]) -> int:
-        mark = text[at]
-        inside = quotes.is_open(self._open, mark)
-        may_open = mark in "“‘" or (mark == '"' and not inside)
-        if not (at > place or self._spaced):
-            return self._write_quote(mark, place, at, edits, opens=mark in "“‘" or (may_open and self._last in quotes.OPENERS))
-        following = _at(text, at + 1, final)
-        if following is None:
-            return 0
-        if following and not following.isspace():
-            opens = may_open or (mark == '"' and following not in _CLOSE_TO_WORD)
-            return self._write_quote(mark, place, at, edits, opens=opens)
-        return self._write_quote(mark, place, at, edits, opens=may_open, loose=self._spacing is not Spacing.CLEAN)
-
-    def _write_quote(self, mark: str, place: int, at: int, edits: list[Edit], opens: bool, loose: bool = False) -> int:
-        if opens:
-            self._open = quotes.opened(self._open, mark)
-            step = self._write(mark, place, at, edits, glue=loose)
-            # So that a mark that follows at once is seen to open, too.
-            self._last = quotes.OPENERS[0]
-            return step
-        self._open = quotes.closed(self._open, mark)
-        self._starts = _NOT
-        return self._write(mark, place, at, edits, close=loose)
-
-    def _read_apostrophe(self, text: str, place: int, at: int, final: bool, edits: list[Edit]) -> int:
-        mark, gap, word = text[at], at > place, self._word
-        following = _at(text, at + 1, final)
-        if following is None:
-            return 0
-        apart = following == " "
-        if word and not gap and following and _WORD.match(following):
-            return self._write_inside(mark, place, at, edits)
-        match = _WORD.match(text, at + 1 + apart)
-        if match is None and apart and at + 2 == len(text) and not final:
-            return 0
-        tail = match.group() if match else ""
-        if tail and match and match.end() == len(text) and not final and may_contract(tail):
-            return 0
-        inside, clean = quotes.is_open(self._open, mark), self._spacing is Spacing.CLEAN
-        if word and tail and (gap or not inside) and contracts(word, tail):
-            if gap and apart:
-                self._spacing = Spacing.DAMAGED
-            return self._write_inside(mark, place, at, edits, drop_after=apart)
-        if tail and (gap or self._spaced) and not (inside and apart) and lost_start(tail) and not (apart and clean):
-            return self._write_start(mark, place, at, edits, drop_after=apart)
-        if not (gap or self._spaced):
-            opens = not (word or inside or mark == "’") and self._last in quotes.OPENERS
-            return self._write_quote(mark, place, at, edits, opens=opens)
-        if following and not following.isspace():
-            opens = mark != "’" and not (inside and following in _CLOSE_TO_WORD)
-            return self._write_quote(mark, place, at, edits, opens=opens)
-        if word and not inside and not clean and (lost_end(word, tail[:1]) or (apart and text[at + 2 : at + 3] in _AFTER_END)):
-            return self._write(mark, place, at, edits, close=True)
-        return self._write_quote(mark, place, at, edits, opens=not inside and mark != "’", loose=not clean)
-
-    def _read_hyphen(self, text: str, place: int, final: bool, edits: list[Edit]) -> int | None:
-        """A hyphen between two spaces: 0 to wait, None if they stay."""
-        limit = min(len(text), place + HELD_MOST + 1)
-        match = _WORD.match(text, place + 3, limit)
-        end = match.end() if match else place + 3
-        if end >= limit and not final:
-            return 0 if limit - place <= HELD_MOST else None
-        if match is None or not hyphenated(self._word, match.group()):
-            return None
-        self._starts = _NOT
-        step = self._write("-", place, place + 1, edits, close=True)
-        edits.append((place + 2, ""))
-        return step + 1
-
-    def _write(self, mark: str, place: int, at: int, edits: list[Edit], close: bool = False, glue: bool = False) -> int:
-        """Let ``mark`` stand; ``close`` takes the space before it out, ``glue`` the one that follows."""
-        self._end_word()
-        if close and at > place:
-            edits.append((place, ""))
-        self._last, self._spaced, self._glue = mark, False, glue
-        return at + 1 - place
-
-    def _write_inside(self, mark: str, place: int, at: int, edits: list[Edit], drop_after: bool = False) -> int:
-        """An apostrophe inside a word, with no space on either side."""
-        word = self._word
-        step = self._write(mark, place, at, edits, close=True)
-        self._word = word + mark
-        if drop_after:
-            edits.append((at + 1, ""))
-        return step + drop_after
-
-    def _write_start(self, mark: str, place: int, at: int, edits: list[Edit], drop_after: bool) -> int:
-        """An apostrophe that starts a word."""
-        step = self._write(mark, place, at, edits)
-        self._word = mark
-        if drop_after:
-            edits.append((at + 1, ""))
-        return step + drop_after
-
-    def _end_word(self) -> None:
-        word, self._word = self._word, ""
-        if (
-            self._inner
-            and len(word) > 2
-            and word[0].isupper()
-            and word[1:].islower()
-            and word.isalpha()
-            and word not in self._heard
-            and len(self._heard) < _HEARD_MOST
-            and (is_name(word) or not is_word(word))
-        ):
-            self._heard |= {word}
-
-
-def _at(text: str, place: int, final: bool) -> str | None:
-    """The character at ``place``, "" after the end of the whole text, None where it is not known yet."""
-    if place < len(text):
-        return text[place]
-    return "" if final else None

@@ -109,6 +109,10 @@ def sentences(text: str) -> list[str]:
         ("Wait , Tim my and Ann a saw a tiger .", "Wait, Timmy and Ann a saw a tiger."),
         ("Well , Zoggy saw Anna . Then Z og gy ran , and Ann a ran .", "Well, Zoggy saw Anna. Then Zoggy ran, and Anna ran."),
         ("The chil dren , in pa ja mas , were hap py .", "The children, in pajamas, were happy."),
+        (
+            "A big ' S ' , a brand - new blue - eyed cat , and twenty - one cats .",
+            "A big 'S', a brand-new blue-eyed cat, and twenty-one cats.",
+        ),
         ("one day he sat.", "One day he sat."),
         ("He sat. he slept, and i slept.", "He sat. He slept, and I slept."),
     ],
@@ -130,6 +134,7 @@ def test_what_a_space_losing_tokenizer_does_is_undone(told: str, meant: str) -> 
         'Then,  two spaces.  And\n\n  three lines.\n\n\n"Hi," she said.',
         "It was Tim my brother saw, and Al an hour later.",
         "An odd sign, said A B C. Baby B has the letter s on it.",
+        "They make s'mores there. A big 'S' was on it, an 's' too.",
         "Sie sagte, „Guten Tag“ und ging. Il dit, « Oui », et partit. ¿Qué? ¡No!",
         "नमस्ते, दोस्त। 你好，朋友。 🐢🐢 e\u0301te\u0301.",
         "",
