@@ -16,9 +16,9 @@ MODEL = "Model"
 OUTPUT = "What is shown"
 
 
-def option(*names: str, panel: str, help: str, metavar: str | None = None, **more: Any) -> Any:
-    """An option whose environment twin is STORYTELLER_ and its first long name."""
-    twin = "STORYTELLER_" + names[0].partition("/")[0].removeprefix("--").upper().replace("-", "_")
+def option(*names: str, panel: str, help: str, metavar: str | None = None, scope: str = "", **more: Any) -> Any:
+    """An option whose environment twin is STORYTELLER_ and its first long name; ``scope`` stands between where the name means several."""
+    twin = "_".join(filter(None, ("STORYTELLER", scope, names[0].partition("/")[0].removeprefix("--").replace("-", "_")))).upper()
     return typer.Option(
         *names, envvar=twin, show_envvar=True, show_default=False, rich_help_panel=panel, help=help, metavar=metavar, **more
     )

@@ -84,7 +84,8 @@ class SamplingParams:
             if name not in known:
                 near = get_close_matches(name, known, 1)
                 raise InvalidParams(f"there is no sampling parameter {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**given)
 
 
 RANGES: dict[str, Range] = {

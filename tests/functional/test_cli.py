@@ -84,9 +84,10 @@ def test_every_option_has_a_twin_in_the_environment_and_shows_it(command: str, o
 
 
 def test_a_twin_means_the_same_thing_in_every_command() -> None:
-    twins: dict[str, str] = {}
+    twins: dict[str, tuple[str, frozenset[str]]] = {}
     for _, option in options():
-        assert twins.setdefault(option.envvar, option.opts[0]) == option.opts[0]
+        choices = frozenset(option.metavar.split("|")) if "|" in (option.metavar or "") else frozenset()
+        assert twins.setdefault(option.envvar, (option.opts[0], choices)) == (option.opts[0], choices)
 
 
 @pytest.mark.parametrize(
