@@ -166,4 +166,4 @@ def mass(rows: Logits, highest: Any) -> Mass:
 def nucleus(masses: Mass, total: Any, p: float) -> Any:
     """How many of the first ``masses`` ``(…, n)`` it takes to reach ``p`` times ``total`` ``(…)``: 1 to n, n also if it is not reached."""
     needed = p * total if masses.ndim == 1 else (p * total)[..., None]
-    return 1 + np.count_nonzero(masses.cumsum(axis=-1)[..., :-1] < needed, axis=-1)
+    return 1 + (masses.cumsum(axis=-1)[..., :-1] < needed).sum(axis=-1)

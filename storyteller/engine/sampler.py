@@ -26,6 +26,11 @@ from storyteller.engine.tokenizer import Tokenizer
 # The parameters that rows must share to be chosen together, once each row's own past has had its say.
 SHARED = attrgetter("temperature", "top_k", "typical_p", "top_p", "min_p")
 
+# Rows that are truncated together, and the most survivors that get their noise together. The temporaries of more rows are so large that
+# a C library may fetch them from the kernel anew each time, page by page, which takes longer than the arithmetic.
+BLOCK = 4
+FEW = 4096
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
@@ -161,20 +166,20 @@ def choose_batch(
 
     Rows whose parameters of truncation are equal are truncated together.
     """
-    rows = logits
-    if any(sampler._looks_back for sampler in samplers):
-        rows = np.stack([sampler._by_past(row, None)[-1] for sampler, row in zip(samplers, logits, strict=True)])
     groups: dict[tuple[float, ...], list[int]] = {}
     for place, sampler in enumerate(samplers):
         groups.setdefault(SHARED(sampler.params), []).append(place)
-    if len(groups) == 1:
-        return _choose(rows, samplers[0].params, seeds, positions)
     choices: dict[int, Choice] = {}
-    for places in groups.values():
-        chosen = _choose(
-            rows[places], samplers[places[0]].params, [seeds[place] for place in places], [positions[place] for place in places]
-        )
-        choices.update(zip(places, chosen, strict=True))
+    for group in groups.values():
+        for begin in range(0, len(group), BLOCK):
+            block = group[begin : begin + BLOCK]
+            params = samplers[block[0]].params
+            rows = logits[block]
+            for row, place in enumerate(block):
+                if samplers[place]._looks_back:
+                    rows[row] = samplers[place]._by_past(logits[place], None)[-1]
+            chosen = _choose(rows, params, [seeds[place] for place in block], [positions[place] for place in block])
+            choices.update(zip(block, chosen, strict=True))
     return [choices[place] for place in range(len(samplers))]
 
 
@@ -186,19 +191,33 @@ def _choose(rows: Logits, params: SamplingParams, seeds: Sequence[int], position
     rows = rows / np.float32(params.temperature)
     highest = formulas.peak(rows)
     kept = survivors(rows, highest, params)
+    keys = [noise.key(seed, position) for seed, position in zip(seeds, positions, strict=True)]
     lengths = [len(ids) for ids in kept]
-    ids = np.concatenate(kept)
+    if sum(lengths) > FEW or len(rows) == 1:
+        each = zip(rows, kept, keys, highest, strict=True)
+        return [_pick(row[ids], ids, key, peak, [ids])[0] for row, ids, key, peak in each]
     row_of = np.repeat(np.arange(len(rows)), lengths)
-    keys = np.array([noise.key(seed, position) for seed, position in zip(seeds, positions, strict=True)], np.uint64)
-    logits = rows[row_of, ids]
-    scores = logits + noise.gumbel(keys[row_of], ids)
-    weights = formulas.weights(logits, highest[row_of])
+    ids = np.concatenate(kept)
+    return _pick(rows[row_of, ids], ids, np.array(keys, np.uint64)[row_of], highest[row_of], kept)
+
+
+def _pick(
+    logits: Logits,
+    ids: NDArray[np.int64],
+    keys: int | NDArray[np.uint64],
+    highest: NDArray[np.float32],
+    kept: list[NDArray[np.int64]],
+) -> list[Choice]:
+    """Take the best of each row's survivors; ``logits``, ``ids``, and the rows' keys and peaks, are those of all rows one after another."""
+    scores = logits + noise.gumbel(keys, ids)
+    weights = formulas.weights(logits, highest)
     masses = np.rint(weights * formulas.UNIT)
     choices = []
     begin = 0
-    for survivor_ids, length in zip(kept, lengths, strict=True):
-        best = begin + int(scores[begin : begin + length].argmax())
-        prob = weights[best] * formulas.UNIT / masses[begin : begin + length].sum()
+    for survivor_ids in kept:
+        end = begin + len(survivor_ids)
+        best = begin + int(scores[begin:end].argmax())
+        prob = weights[best] * formulas.UNIT / masses[begin:end].sum()
         choices.append(Choice(int(ids[best]), float(prob), survivor_ids))
-        begin += length
+        begin = end
     return choices

@@ -30,14 +30,14 @@ def survivors(rows: Logits, highest: NDArray[np.float32], params: SamplingParams
         return [np.flatnonzero(row > -np.inf) for row in rows]
     width = min(params.top_k or HEAD, vocab_size)
     ranked = formulas.most_likely(rows, width)
-    head = np.take_along_axis(rows, ranked, axis=1)
-    lengths = np.count_nonzero(head > -np.inf, axis=1)
+    head = rows[np.arange(len(rows))[:, None], ranked]
+    masses = formulas.mass(head, highest)
+    lengths = (head > -np.inf).sum(axis=1)
     if params.top_p < 1:
-        masses = formulas.mass(head, highest)
         total = (masses if params.top_k else formulas.mass(rows, highest)).sum(axis=1)
         lengths = np.minimum(lengths, formulas.nucleus(masses, total, params.top_p))
     if params.min_p > 0:
-        lengths = np.minimum(lengths, np.count_nonzero(formulas.weights(head, highest) >= params.min_p, axis=1))
+        lengths = np.minimum(lengths, (formulas.weights(head, highest) >= params.min_p).sum(axis=1))
     whole = params.top_k or width == vocab_size
     return [
         np.sort(ids[:length]) if whole or length < width else np.flatnonzero(truncate(row, params) > -np.inf)
