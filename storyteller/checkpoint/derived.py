@@ -21,7 +21,7 @@ from storyteller.engine.onnx_runtime import prefill_path
 if TYPE_CHECKING:
     import onnx
 
-    from storyteller.checkpoint.export import Source
+    from storyteller.checkpoint.difference import Source
 
 SMALL = 1024
 """Constants up to so many bytes stay inside the graph."""

@@ -1,7 +1,7 @@
 """A checkpoint in other forms, each checked against its source before it is written.
 
 ``onnx``         the step graph of :mod:`storyteller.checkpoint.graph`, in one file
-``onnx-gru``     the whole sequence through the standard ONNX operator GRU, for other tools
+``onnx-gru``     a whole sequence through the standard ONNX operator GRU, for other tools
 ``safetensors``  the weights alone, in float32 or float16
 """
 
@@ -9,73 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storyteller.checkpoint.graph import GRAPH_VERSION, Precision, Weights, prefill_graph, step_graph
-from storyteller.checkpoint.reference import mean_surprisal, reference_logits
+from storyteller.checkpoint.difference import Difference, Floats, Source, difference, sample_ids
+from storyteller.checkpoint.files import replace_file
+from storyteller.checkpoint.graph import GRAPH_VERSION, Precision, prefill_graph, step_graph
+from storyteller.checkpoint.gru_graph import gru_graph
+from storyteller.checkpoint.reference import reference_logits
+from storyteller.checkpoint.weights import Stored, save_weights
 from storyteller.engine.architecture import GRUConfig
-from storyteller.engine.tokenizer import Tokenizer
-from storyteller.errors import CheckpointInvalid
 
 if TYPE_CHECKING:
     import onnx
-
-SAMPLE_TEXT = (
-    "Once upon a time, there was a little fox named Nell. Nell lived with her mom near a wide blue lake. Every morning she "
-    'ran to the water to look for shells. One day, she saw a small boat with no one in it. "Whose boat is this?" she asked. A '
-    'duck swam up and said, "It is mine, but I cannot row with my wings." Nell thought for a while. "I can row, and you can '
-    'tell me the way," she said. The duck was very happy. They went over the lake together and found a tiny island full of '
-    'berries. They ate until the sun went down. When Nell came home, her mom gave her a big hug. "I was worried," she said. '
-    "Nell gave her the berries that she had saved, and told her all about the duck and the boat. From that day on, the three "
-    "of them were good friends."
-)
-ROWS, LENGTH = 4, 32
-LARGEST_LOGIT_DIFFERENCE = {"float32": 1e-3}
-LARGEST_LOSS_DIFFERENCE = {"float32": 1e-4, "int8": 0.05, "int4": 0.25}
-"""In nats per token on the sample text. What lies above is no rounding but a mistake, or a network that 4 bits cannot hold."""
-
-
-class Source(Protocol):
-    """What is exported: a checkpoint, or anything like it."""
-
-    @property
-    def name(self) -> str:
-        """What people call the model."""
-        ...
-
-    @property
-    def config(self) -> GRUConfig:
-        """Its architecture."""
-        ...
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Text to ids."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """Checksum of its weights file, in hexadecimal."""
-        ...
-
-    def weights(self) -> Weights:
-        """Its tensors in float32."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How far a graph lies from its source on the sample text: ``logits`` the largest, ``loss`` the mean one in nats per token (signed)."""
-
-    logits: float
-    loss: float
-
-    def to_metadata(self) -> dict[str, str]:
-        """As it stands in an ONNX file's metadata."""
-        return {"largest_logit_difference": f"{self.logits:.1e}", "loss_difference": f"{self.loss:.1e}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +59,46 @@ def _checked_graphs(source: Source, precision: Precision) -> Graphs:
     ids = sample_ids(source)
     expected = reference_logits(config, weights, ids[:-1])
     logits, states = _stepped(step, config, ids[:-1])
-    difference = _difference(source, precision, logits, expected, ids[1:])
-    helper.set_model_props(step, {**metadata, "precision": precision, **difference.to_metadata()})
+    found = difference(source, precision, logits, expected, ids[1:])
+    helper.set_model_props(step, {**metadata, "precision": precision, **found.to_metadata()})
     prefill = prefill_graph(config, weights, precision, bits=bits, metadata=metadata, constants=constants)
-    at_once = _run(prefill, ids[:-1].T, _zero_state(config))
+    at_once = _run(prefill, ids[:-1].T, _zero_state(config, ids.shape[1]))
     same = np.array_equal(at_once[0], logits.swapaxes(0, 1)) and np.array_equal(at_once[1], states)
-    return Graphs(step, prefill if same else None, difference)
+    return Graphs(step, prefill if same else None, found)
 
 
-def sample_ids(source: Source) -> NDArray[np.int64]:
-    """The sample text as ids (LENGTH + 1, ROWS), each column beginning with the end token, repeated where it is too short."""
-    ids = source.tokenizer.encode(SAMPLE_TEXT)
-    columns = np.resize(np.array(ids, np.int64), (ROWS, LENGTH)).T
-    return np.concatenate([np.full((1, ROWS), source.tokenizer.end_id, np.int64), columns])
+def export_onnx(source: Source, path: Path, precision: Precision) -> Difference:
+    """Write the step graph in ``precision`` to ``path``, weights and all; what it takes and gives: :mod:`storyteller.checkpoint.graph`.
+
+    Raises :class:`CheckpointInvalid` and writes nothing if the precision is too coarse for this model.
+    """
+    graphs = checked_graphs(source, precision)
+    replace_file(path, lambda fresh: fresh.write_bytes(graphs.step.SerializeToString(deterministic=True)))
+    return graphs.difference
+
+
+def export_onnx_gru(source: Source, path: Path) -> Difference:
+    """Write the float32 graph of :func:`~storyteller.checkpoint.gru_graph.gru_graph` to ``path``; raises as :func:`export_onnx`."""
+    from onnx import helper
+
+    config, weights = source.config, source.weights()
+    model, ids = gru_graph(config, weights), sample_ids(source)
+    logits, _ = _run(model, ids[:-1], _zero_state(config, ids.shape[1]))
+    found = difference(source, "float32", logits, reference_logits(config, weights, ids[:-1]), ids[1:])
+    helper.set_model_props(model, {"source_sha256": source.sha256, "precision": "float32", **found.to_metadata()})
+    replace_file(path, lambda fresh: fresh.write_bytes(model.SerializeToString(deterministic=True)))
+    return found
+
+
+def export_safetensors(source: Source, path: Path, dtype: Stored) -> Difference:
+    """Write the weights in ``dtype`` to ``path``; raises as :func:`export_onnx`."""
+    config, weights = source.config, source.weights()
+    ids = sample_ids(source)
+    rounded = {name: array.astype(dtype).astype(np.float32) for name, array in weights.items()}
+    logits = reference_logits(config, rounded, ids[:-1])
+    found = difference(source, dtype, logits, reference_logits(config, weights, ids[:-1]), ids[1:])
+    save_weights(path, weights, config.shapes(), dtype, {"source_sha256": source.sha256, **found.to_metadata()})
+    return found
 
 
 @cache
@@ -149,26 +125,8 @@ def products_saturate() -> bool:
     return any((session.run(None, {"bytes": np.full((rows, inputs), 255, np.uint8)})[0] != 127 * 127 * inputs).any() for rows in (1, 7))
 
 
-def _difference(
-    source: Source, precision: Precision, logits: NDArray[np.float32], expected: NDArray[np.float32], ids: NDArray[np.int64]
-) -> Difference:
-    difference = Difference(
-        logits=float(np.abs(logits - expected).max()),
-        loss=mean_surprisal(logits, ids) - mean_surprisal(expected, ids),
-    )
-    if not (
-        difference.logits <= LARGEST_LOGIT_DIFFERENCE.get(precision, np.inf) and abs(difference.loss) <= LARGEST_LOSS_DIFFERENCE[precision]
-    ):
-        raise CheckpointInvalid(
-            f"{source.name} in {precision} is not the model that it was: on a sample text its loss changes by {difference.loss:+.3f} nats "
-            f"per token, a logit by up to {difference.logits:.3g}",
-            "tell with --precision float32" if precision != "float32" else "storyteller models verify",
-        )
-    return difference
-
-
-def _stepped(model: onnx.ModelProto, config: GRUConfig, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    session, state = _session(model), _zero_state(config)
+def _stepped(model: onnx.ModelProto, config: GRUConfig, ids: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    session, state = _session(model), _zero_state(config, ids.shape[1])
     logits = []
     for row in ids:
         after, state = session.run(["logits", "new_state"], {"ids": row, "state": state})
@@ -176,13 +134,13 @@ def _stepped(model: onnx.ModelProto, config: GRUConfig, ids: NDArray[np.int64]) 
     return np.stack(logits), state
 
 
-def _run(model: onnx.ModelProto, ids: NDArray[np.int64], state: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    outputs: list[NDArray[np.float32]] = _session(model).run(["logits", "new_state"], {"ids": ids, "state": state})
+def _run(model: onnx.ModelProto, ids: NDArray[np.int64], state: Floats) -> list[Floats]:
+    outputs: list[Floats] = _session(model).run(["logits", "new_state"], {"ids": ids, "state": state})
     return outputs
 
 
-def _zero_state(config: GRUConfig) -> NDArray[np.float32]:
-    return np.zeros((config.num_layers, ROWS, config.hidden_dim), np.float32)
+def _zero_state(config: GRUConfig, batch: int) -> Floats:
+    return np.zeros((config.num_layers, batch, config.hidden_dim), np.float32)
 
 
 def _session(model: onnx.ModelProto) -> Any:

@@ -179,27 +179,6 @@ class NetworkGraph:
         layers = self.config.num_layers
         return self.build.split("Split", ["state"], [f"state_l{layer}" for layer in range(layers)], axis=0, num_outputs=layers)
 
-    def model(self, ids_shape: list[str], metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The finished graph between ``ids`` of that shape, ``state``, ``logits`` and ``new_state``."""
-        from onnx import TensorProto, helper
-
-        logits_shape: list[str | int | None] = [*ids_shape, self.config.vocab_size]
-        state_shape: list[str | int | None] = [self.config.num_layers, "batch", self.config.hidden_dim]
-        graph = helper.make_graph(
-            self.build.nodes,
-            "storyteller",
-            [
-                helper.make_tensor_value_info("ids", TensorProto.INT64, ids_shape),
-                helper.make_tensor_value_info("state", TensorProto.FLOAT, state_shape),
-            ],
-            [
-                helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits_shape),
-                helper.make_tensor_value_info("new_state", TensorProto.FLOAT, state_shape),
-            ],
-            list(self.build.constants.values()),
-        )
-        return _model(graph, {"precision": self.precision, **metadata})
-
 
 def step_graph(
     config: GRUConfig,
@@ -225,7 +204,7 @@ def step_graph(
         states.append(network.next_state(build, layer, inputs, past))
     build.add("Concat", states, "new_state", axis=0)
     build.add("Squeeze", [network.output(states[-1]), build.constant("layer_axis", np.array([0], np.int64))], "logits")
-    return network.model(["batch"], metadata or {})
+    return finished_model(build, config, ["batch"], {"precision": precision, **(metadata or {})})
 
 
 def prefill_graph(
@@ -271,7 +250,39 @@ def prefill_graph(
         states.append(build.add("Unsqueeze", [last, axis], f"{name}.new_state"))
     build.add("Concat", states, "new_state", axis=0)
     build.add("Transpose", [network.output(value)], "logits", perm=[1, 0, 2])
-    return network.model(["batch", "length"], metadata or {})
+    return finished_model(build, config, ["batch", "length"], {"precision": precision, **(metadata or {})})
+
+
+def finished_model(
+    build: GraphBuilder, config: GRUConfig, ids_shape: list[str], metadata: Mapping[str, str], *, standard: bool = False
+) -> onnx.ModelProto:
+    """The graph that was built, between ``ids`` of that shape, ``state``, ``logits`` and ``new_state``.
+
+    A ``standard`` one has ONNX's own operators alone, and none of ONNX Runtime's.
+    """
+    from onnx import TensorProto, helper
+
+    logits_shape: list[str | int | None] = [*ids_shape, config.vocab_size]
+    state_shape: list[str | int | None] = [config.num_layers, "batch", config.hidden_dim]
+    graph = helper.make_graph(
+        build.nodes,
+        "storyteller",
+        [
+            helper.make_tensor_value_info("ids", TensorProto.INT64, ids_shape),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, state_shape),
+        ],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits_shape),
+            helper.make_tensor_value_info("new_state", TensorProto.FLOAT, state_shape),
+        ],
+        list(build.constants.values()),
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    if not standard:
+        opsets.append(helper.make_opsetid("com.microsoft", 1))
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="storyteller")
+    helper.set_model_props(model, dict(metadata))
+    return model
 
 
 def _transposed(integers: Array, scales: Floats) -> tuple[Array, Floats]:
@@ -282,16 +293,3 @@ def _float_type() -> int:
     from onnx import TensorProto
 
     return int(TensorProto.FLOAT)
-
-
-def _model(graph: onnx.GraphProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    from onnx import helper
-
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
-        ir_version=IR_VERSION,
-        producer_name="storyteller",
-    )
-    helper.set_model_props(model, dict(metadata))
-    return model

@@ -29,8 +29,14 @@ PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
 FIRST_OPCODES = (b"}", b"c", b"]", b"\x95", b"(", b"\x8a")
 
 
-def save_weights(path: Path, weights: Mapping[str, NDArray[np.float32]], shapes: Shapes, dtype: Stored = "float32") -> None:
-    """Replace ``path`` by a safetensors file of ``weights`` in one move; its metadata carries a digest of the tensors.
+def save_weights(
+    path: Path,
+    weights: Mapping[str, NDArray[np.float32]],
+    shapes: Shapes,
+    dtype: Stored = "float32",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Replace ``path`` by a safetensors file of ``weights`` in one move; its metadata carries a digest of the tensors, and ``metadata``.
 
     Raises :class:`CheckpointInvalid` if names or shapes are not those of ``shapes``, or a number is not finite in ``dtype``.
     """
@@ -46,8 +52,9 @@ def save_weights(path: Path, weights: Mapping[str, NDArray[np.float32]], shapes:
     digest = hashlib.sha256()
     for name in sorted(stored):
         _digest_tensor(digest, name, stored[name])
-    # One entry only: the library writes several in an order of its own, and equal weights shall give equal files.
-    replace_file(path, lambda fresh: save_file(stored, str(fresh), metadata={"digest": digest.hexdigest()}))
+    # A checkpoint has one entry only: the library writes several in an order of its own, and equal weights shall give equal files.
+    entries = {**(metadata or {}), "digest": digest.hexdigest()}
+    replace_file(path, lambda fresh: save_file(stored, str(fresh), metadata=entries))
 
 
 def load_weights(path: Path, shapes: Shapes, sha256: str | None = None) -> Weights:
