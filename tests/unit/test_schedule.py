@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ def test_it_rises_in_a_line_falls_as_a_cosine_and_ends_at_the_floor() -> None:
     assert rates[109] == pytest.approx(0.4 * FLOOR)
     middle = 0.4 * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * 40 / 99)))
     assert rates[50] == pytest.approx(middle)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
 
 
 def test_it_stays_at_the_top_while_the_length_is_unknown() -> None:
