@@ -12,6 +12,9 @@ Later wins: built-in default < the user's ``config.toml`` < ``storyteller.toml``
     [styles.bedtime]               # a style of one's own: storyteller gen --style bedtime
     temperature = 0.6
     top_p = 0.9
+
+    [sources]                      # where models come from: storyteller download bears
+    bears = "someone/bears@v2"     # a Hub id, a folder, or https://…/bears.tar.gz#sha256=…
 """
 
 from __future__ import annotations
@@ -30,6 +33,19 @@ from storyteller.engine.params import SamplingParams
 from storyteller.errors import ConfigInvalid, InvalidParams, UsageInvalid
 
 Overrides = Mapping[str, Any]
+TABLES = ("sampling", "styles", "sources")
+MEANINGS: Mapping[str, str] = {
+    "model": "the model that tells when none is named, by name or directory",
+    "style": "the style that is taken when none is named",
+    "precision": "numbers that the network is computed in",
+    "device": "what computes the network",
+    "threads": "CPU threads; auto takes what is fastest",
+    "color": "when to write colours",
+    "tempo": "tokens per second on a terminal; 0 is as fast as it goes",
+    "sampling": "sampling parameters, over the model's own",
+    "styles": "styles of one's own, each a table of sampling parameters",
+    "sources": "names for models that can be downloaded, each with the place it comes from",
+}
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "precision": ("auto", "float32", "int8", "int4"),
@@ -52,7 +68,8 @@ class Settings:
     """All settings of the program; ``origins`` says of each where it came from.
 
     ``tempo`` is in tokens per second, 0 means as fast as it goes. ``sampling`` and each of ``styles`` hold fields of
-    :class:`~storyteller.engine.params.SamplingParams`.
+    :class:`~storyteller.engine.params.SamplingParams`, ``sources`` the place that a model of that name can be downloaded from.
+    An origin's name is a setting's, or ``sampling.FIELD``, ``styles.NAME``, ``sources.NAME``.
     """
 
     model: str | None = None
@@ -64,10 +81,11 @@ class Settings:
     tempo: float = 30.0
     sampling: Overrides = field(default_factory=dict)
     styles: Mapping[str, Overrides] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
-SIMPLE = tuple(f.name for f in fields(Settings) if f.name not in ("sampling", "styles", "origins"))
+SIMPLE = tuple(f.name for f in fields(Settings) if f.name not in (*TABLES, "origins"))
 
 
 def read_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -76,11 +94,13 @@ def read_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
     Raises :class:`ConfigInvalid` naming the place, the field and its legal range.
     """
     values: dict[str, Any] = {}
-    origins = dict.fromkeys((*SIMPLE, "sampling", "styles"), "default")
+    origins = dict.fromkeys((*SIMPLE, *TABLES), "default")
     for path in (paths.config_file(), paths.project_file()):
         for name, value in _read_file(path).items():
             values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
             origins[name] = str(path)
+            if isinstance(value, dict):
+                origins |= {f"{name}.{key}": str(path) for key in value}
     environ = os.environ if environ is None else environ
     for name in SIMPLE:
         variable = f"STORYTELLER_{name.upper()}"
@@ -90,6 +110,17 @@ def read_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
         if value is not None:
             values[name], origins[name] = _checked(name, _parsed(name, value), "the command line"), "flag"
     return Settings(**values, origins=MappingProxyType(origins))
+
+
+def check_setting(key: str, value: Any) -> None:
+    """Raise :class:`ConfigInvalid` unless ``key`` may have ``value``; a dotted key reaches into a table: ``sampling.top_k``."""
+    name, *rest = key.split(".")
+    depth = {"sampling": 1, "sources": 1, "styles": 2}.get(name, 0)
+    if len(rest) > depth or not all(rest):
+        raise ConfigInvalid(f"there is no setting {key!r}{_meant(name, (*SIMPLE, *TABLES))}")
+    for part in reversed(rest):
+        value = {part: value}
+    _checked(name, value, key)
 
 
 def sampling_params(
@@ -155,6 +186,10 @@ def _checked(name: str, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigInvalid(f"{where}: styles must be tables, [styles.NAME], not {value!r}")
         return {style: _checked_sampling(table, f"{where}, [styles.{style}]") for style, table in value.items()}
+    if name == "sources":
+        if not isinstance(value, dict) or not all(isinstance(source, str) and source for source in value.values()):
+            raise ConfigInvalid(f'{where}: sources must be a table of texts, NAME = "owner/model", not {value!r}')
+        return value
     if name in CHOICES:
         if value not in CHOICES[name]:
             raise ConfigInvalid(f"{where}: {name} must be one of {', '.join(CHOICES[name])}, not {value!r}{_meant(value, CHOICES[name])}")
@@ -175,7 +210,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_THREADS:
             raise ConfigInvalid(f"{where}: threads must be 'auto' or a whole number from 1 to {MOST_THREADS}, not {value!r}")
         return value
-    raise ConfigInvalid(f"{where}: there is no setting {name!r}{_meant(name, (*SIMPLE, 'sampling', 'styles'))}")
+    raise ConfigInvalid(f"{where}: there is no setting {name!r}{_meant(name, (*SIMPLE, *TABLES))}")
 
 
 def _checked_sampling(table: Any, where: str) -> Overrides:

@@ -9,7 +9,7 @@ import pytest
 from storyteller import paths
 from storyteller.engine.params import SamplingParams
 from storyteller.errors import ConfigInvalid, InvalidParams, UsageInvalid
-from storyteller.settings import STYLES, Settings, read_settings, sampling_params
+from storyteller.settings import MEANINGS, SIMPLE, STYLES, TABLES, Settings, check_setting, read_settings, sampling_params
 
 GENERATION = SamplingParams(temperature=0.9, top_p=0.95, max_len=222)
 
@@ -67,6 +67,44 @@ def test_styles_and_sampling_of_both_files_are_laid_over_each_other(project: Pat
     assert set(settings.styles) == {"bedtime", "silly"}
 
 
+def test_each_value_of_a_table_has_an_origin_of_its_own(project: Path) -> None:
+    user = user_file("[sampling]\nmax_len = 10\ntop_k = 5\n[sources]\nbears = 'a/bears'\n")
+    project.write_text("[sampling]\nmax_len = 20\n[styles.silly]\ntemperature = 2\n", encoding="utf-8")
+    origins = read_settings().origins
+    assert (origins["sampling.max_len"], origins["sampling.top_k"]) == (str(project), str(user))
+    assert (origins["styles.silly"], origins["sources.bears"]) == (str(project), str(user))
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert set(MEANINGS) == {*SIMPLE, *TABLES}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tempo", 3), ("sampling.top_k", 4), ("styles.bedtime.top_p", 0.5), ("styles.bedtime", {"top_p": 0.5}), ("sources.bears", "a/bears")],
+)
+def test_a_setting_by_its_key(key: str, value: object) -> None:
+    check_setting(key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("temop", 3, "there is no setting 'temop'; did you mean tempo?"),
+        ("tempo.x", 3, "there is no setting 'tempo.x'"),
+        ("sampling.", 3, "there is no setting 'sampling.'"),
+        ("sampling.top_k.x", 3, "there is no setting 'sampling.top_k.x'"),
+        ("sampling.topk", 3, "did you mean top_k?"),
+        ("styles.bedtime.top_p", 2, "top_p must be a number from 0 to 1"),
+        ("color", "blue", "color must be one of"),
+    ],
+)
+def test_a_key_or_value_that_is_not_legal(key: str, value: object, words: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        check_setting(key, value)
+    assert words in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -82,6 +120,8 @@ def test_styles_and_sampling_of_both_files_are_laid_over_each_other(project: Pat
         ("sampling = 3", "a table of sampling parameters"),
         ("styles = 3", "styles must be tables"),
         ("[styles]\nbedtime = 3", "a table of sampling parameters"),
+        ("sources = 3", "sources must be a table"),
+        ("[sources]\nbears = 3", "sources must be a table of texts"),
         ("[sampling]\ntop_p = 2", "top_p must be a number from 0 to 1"),
         ("[styles.bedtime]\ntemprature = 1", "there is no sampling parameter 'temprature'; did you mean temperature?"),
         ("tempo = ", "is not TOML"),
