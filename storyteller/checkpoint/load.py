@@ -13,6 +13,7 @@ from storyteller import paths
 from storyteller.checkpoint.derived import derived_onnx
 from storyteller.checkpoint.format import Checkpoint, read_checkpoint
 from storyteller.checkpoint.graph import Precision
+from storyteller.checkpoint.precision import choose_precision
 from storyteller.checkpoint.registry import find
 from storyteller.engine.architecture import GRUConfig
 from storyteller.engine.params import SamplingParams
@@ -90,10 +91,10 @@ def load(
 ) -> LoadedModel:
     """Read a model, by path or by name (None: see :func:`~storyteller.checkpoint.registry.find`), and choose what computes it.
 
-    On the CPU that is ONNX Runtime, without torch; on any other device torch, in float32. ``precision`` "auto" is float32. ``device``
-    "auto" is the CPU: a story is told one token at a time, which no other device does sooner, and ``nn.GRU`` on Apple's MPS has given
-    NaN. ``threads`` None is one, the fastest for a single story; it changes no bit. ``notify`` gets a line for a person before anything
-    slow happens.
+    On the CPU that is ONNX Runtime, without torch; on any other device torch, in float32. ``precision`` "auto" is what
+    :func:`~storyteller.checkpoint.precision.choose_precision` says. ``device`` "auto" is the CPU: a story is told one token at a time,
+    which no other device does sooner, and ``nn.GRU`` on Apple's MPS has given NaN. ``threads`` None is one for a few stories and all
+    processors for many; it changes no bit. ``notify`` gets a line for a person before anything slow happens.
 
     A device other than the CPU is tried out first, and refused if its numbers are not the CPU's. Raises :class:`ModelNotFound`,
     :class:`CheckpointInvalid`, :class:`UsageInvalid` for what does not go together, and
@@ -106,9 +107,11 @@ def load(
     if device in ("auto", "cpu"):
         from storyteller.engine.onnx_runtime import OnnxRuntime
 
-        chosen: Precision = "float32" if precision == "auto" else precision  # type: ignore[assignment]  # one of CHOICES
+        chosen: Precision = (
+            choose_precision(checkpoint.training, checkpoint.sha256).precision if precision == "auto" else precision  # type: ignore[assignment]
+        )
         path = derived_onnx(checkpoint, chosen, paths.cache_dir(), notify)
-        return LoadedModel(OnnxRuntime(path, threads=threads or 1), checkpoint, chosen, "cpu")
+        return LoadedModel(OnnxRuntime(path, threads=threads), checkpoint, chosen, "cpu")
     if precision not in ("auto", "float32"):
         raise UsageInvalid(f"{precision} is for the CPU; on {device} a model runs in float32", "leave --device or --precision out")
     return LoadedModel(_on_device(checkpoint, device), checkpoint, "float32", device)
