@@ -96,7 +96,7 @@ def read_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
     values: dict[str, Any] = {}
     origins = dict.fromkeys((*SIMPLE, *TABLES), "default")
     for path in (paths.config_file(), paths.project_file()):
-        for name, value in _read_file(path).items():
+        for name, value in read_file(path).items():
             values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
             origins[name] = str(path)
             if isinstance(value, dict):
@@ -158,7 +158,8 @@ def _style(name: str, generation: SamplingParams, model_styles: Mapping[str, Sam
     )
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings in one file, none where it is not there; raises :class:`ConfigInvalid` for what is not legal."""
     try:
         with path.open("rb") as file:
             table = tomllib.load(file)

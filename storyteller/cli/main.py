@@ -14,7 +14,7 @@ from storyteller import __version__
 from storyteller.cli.group import Command, Group
 from storyteller.cli.output import is_terminal
 
-COMMANDS = ("gen", "train", "evaluate", "export", "precisions", "bench")
+COMMANDS = ("gen", "train", "evaluate", "export", "precisions", "bench", "download", "models", "config", "options_command", "doctor")
 
 app = typer.Typer(
     name="storyteller",
@@ -63,8 +63,8 @@ def storyteller(
 for _name in COMMANDS:
     if importlib.util.find_spec(f"storyteller.cli.{_name}"):
         importlib.import_module(f"storyteller.cli.{_name}").register(app)
-for _group in [app, *(_group.typer_instance for _group in app.registered_groups)]:
-    for _info in _group.registered_commands if _group else ():
+for _commands in (app, *(_group.typer_instance for _group in app.registered_groups)):
+    for _info in _commands.registered_commands if _commands else ():
         _info.cls = Command
 
 
