@@ -117,6 +117,24 @@ def load(
     return LoadedModel(_on_device(checkpoint, device), checkpoint, "float32", device)
 
 
+def devices() -> dict[str, str]:
+    """The devices that a model can be computed on here, each with what is known about it; without torch that is the CPU alone."""
+    from importlib.metadata import version
+
+    found = {"cpu": f"ONNX Runtime {version('onnxruntime')}"}
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return found
+    if torch.cuda.is_available():
+        found["cuda"] = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple's GPU"
+    if torch.xpu.is_available():
+        found["xpu"] = ", ".join(torch.xpu.get_device_name(number) for number in range(torch.xpu.device_count()))
+    return found
+
+
 def _torch_model(checkpoint: Checkpoint) -> GRULM:
     try:
         import torch
