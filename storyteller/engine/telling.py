@@ -74,7 +74,8 @@ class Telling:
         if not self.undecided:
             return
         follows = self.choose(logits, trace=False).id
-        if follows != self._tokenizer.end_id and self._tokenizer.token_bytes[follows][:1].isspace():
+        # The end token has no bytes, so that it goes on, too.
+        if self._tokenizer.token_bytes[follows][:1].isspace():
             self.finish_reason = "length"
         self.undecided = False
 

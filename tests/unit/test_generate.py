@@ -187,6 +187,11 @@ def test_until_sentence_never_stops_before_max_len(scripted) -> None:
     assert text_of(steps) == "One. Two. Three."
 
 
+def test_the_end_of_the_prompt_s_sentence_is_none_of_the_story(scripted) -> None:
+    steps = list(stream(scripted("We go home.\n\nThe end. They"), "We go home.", replace(PLAIN, max_len=1, until="sentence"), 0))
+    assert text_of(steps) == "\n\nThe end."
+
+
 # Law 2 and 3
 
 
