@@ -1,14 +1,23 @@
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storyteller.checkpoint.graph import PRECISIONS, step_graph
+from storyteller.engine import prefill
+from storyteller.engine.architecture import GRUConfig
 from storyteller.engine.generate import prime, stream, stream_batch
+from storyteller.engine.model import GRULM
+from storyteller.engine.onnx_runtime import OnnxRuntime
 from storyteller.engine.params import SamplingParams
 from storyteller.engine.steps import Step
+from storyteller.engine.torch_runtime import TorchRuntime
 from storyteller.errors import UsageInvalid
 
 TEXT = 'David saw a dragon 🐉 . " I didn \' t see D av id ! " said Zoë . They went home . THE END. And so on. '
@@ -28,7 +37,7 @@ PARAMS = st.builds(
     until=st.sampled_from(["length", "sentence"]),
     max_len=st.integers(1, 40),
 )
-fixtures_are_pure = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+fixtures_are_pure = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 
 
 def rows_of(batch) -> dict[int, list[Step]]:
@@ -133,3 +142,41 @@ def test_parameters_change_for_all_rows_at_once(scripted) -> None:
             now[0] = cold
         if step.index == 9:
             break
+
+
+@pytest.fixture(scope="module")
+def network(small_tokenizer) -> GRULM:
+    torch.manual_seed(3)
+    network = GRULM(GRUConfig(vocab_size=small_tokenizer.vocab_size, embed_dim=16, hidden_dim=32, num_layers=2))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return network
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_of_a_real_network_are_their_own_streams_in_every_precision(network, small_tokenizer, precision, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+    path.write_bytes(step_graph(network.config, weights, precision).SerializeToString())
+    model = SimpleNamespace(runtime=OnnxRuntime(path), tokenizer=small_tokenizer)
+    prompts = ["", "Once ", "Zoë", "", "Once upon a time, David said, "] * 2
+    params = SamplingParams(top_p=0.95, repetition_penalty=1.2, max_len=40, until="sentence")
+    rows = rows_of(stream_batch(model, prompts, params, range(10), snapshots=True))
+    assert len({len(steps) for steps in rows.values()}) > 1
+    for row, steps in rows.items():
+        assert steps == list(stream(model, prompts[row], params, row))
+    for row, steps in rows.items():
+        place = min(row, len(steps) - 2)
+        rest = stream(model, steps[place].snapshot, replace(params, max_len=40 - place - 1), row)
+        assert [replace(step, params=params) for step in rest] == steps[place + 1 :]
+
+
+def test_a_prompt_read_in_one_or_many_pieces_leaves_the_same_state(network, small_tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SimpleNamespace(runtime=TorchRuntime(network), tokenizer=small_tokenizer)
+    whole = prime(model, TEXT * 3)
+    for chunk in (1, 7, 64):
+        monkeypatch.setattr(prefill, "CHUNK", chunk)
+        pieces = prime(model, TEXT * 3)
+        assert np.abs(pieces.state - whole.state).max() < 1e-5
+        assert np.abs(pieces.logits - whole.logits).max() < 1e-5

@@ -218,7 +218,7 @@ def test_neither_snapshots_nor_alternatives_nor_traces_change_the_story(scripted
     assert all(step.snapshot is None for step in plain)
 
 
-@fixtures_are_pure
+@settings(fixtures_are_pure, max_examples=12)
 @given(SEED, st.sampled_from([0.0, 5.0]), st.booleans(), st.sampled_from(["length", "sentence"]), st.sampled_from(["", "Once ", "D av"]))
 def test_the_stream_from_any_snapshot_is_the_rest(scripted, seed, pull, post_process, until, prompt) -> None:
     model = scripted(DAMAGED, pull=pull)

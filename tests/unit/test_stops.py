@@ -75,6 +75,15 @@ def test_a_stop_string_may_be_told_after_it_stopped_and_only_counts_once() -> No
     assert ("".join(text for text, _ in told), stopped) == ("STOP b ", True)
 
 
+def test_a_stop_string_that_stopped_begins_no_other() -> None:
+    matcher, _, stopped = StopMatcher().feed((("aa", 0),), ("aa",))
+    assert stopped
+    matcher, told, stopped = matcher.feed((), ("aa",))
+    assert (told, stopped) == ((("aa", 0),), False)
+    matcher, told, stopped = matcher.feed((("a", 1),), ("aa",))
+    assert (told, stopped, matcher.held) == ((), False, (("a", 1),))
+
+
 def test_stop_strings_that_are_taken_back_release_what_they_held() -> None:
     matcher, told, _ = StopMatcher().feed((("ST", 0),), ("STOP",))
     assert told == ()
