@@ -15,7 +15,7 @@ from storyteller.analysis.network import Floats
 if TYPE_CHECKING:
     from storyteller.engine.model import GRULM
 
-INTEGRATION_STEPS = 64
+INTEGRATION_STEPS = 32
 # Rows of a batch times tokens: bounds the memory of the backward pass.
 BATCH_TOKENS = 2048
 
