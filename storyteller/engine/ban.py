@@ -5,7 +5,8 @@ words too, whichever tokens spell it, half characters included. The *gentle* one
 or lower case, and only as whole words. A letter is one of a to z; all else stands between words, as do the text's begin, a token's end
 and the end of the story, so that "die" is caught in "Die!" and not in "diet". An entry that ends in ``*`` is a stem: "kill*" is caught in
 "killer", not in "skill". A word that tokens spell in pieces is caught, too, where a piece ends with it ("gun" + "ner"): the text never
-holds a listed word, not even where it is cut off, and no sentence is bent to go on with a word that may not end.
+holds a listed word, not even where it is cut off, and no sentence is bent to go on with a word that may not end. The price is a rare
+harmless word whose pieces begin with a listed one.
 
 What lies in the prompt alone is not judged: only the token that would complete a banned string is masked. The end token never is.
 """
@@ -136,18 +137,21 @@ def _pattern(word: str) -> tuple[bytes, bool]:
 
 def _within(tokens: Sequence[bytes], patterns: Sequence[tuple[bytes, bool]]) -> list[int]:
     """The ids of the tokens that hold a whole pattern by themselves."""
-    lengths = sorted({len(pattern) for pattern, _ in patterns})
-    known = set(patterns)
-    return [id for id, raw in enumerate(tokens) if _holds(raw, known, lengths)]
-
-
-def _holds(raw: bytes, patterns: set[tuple[bytes, bool]], lengths: list[int]) -> bool:
-    for length in lengths:
-        for begin in range(len(raw) - length + 1):
-            found = raw[begin : begin + length]
-            if (found, False) in patterns or ((found, True) in patterns and _ends(raw, begin + length, True)):
-                return True
-    return False
+    if not patterns:
+        return []
+    shortest = min(len(pattern) for pattern, _ in patterns)
+    begins: dict[bytes, list[tuple[bytes, bool]]] = {}
+    for pattern, whole in patterns:
+        begins.setdefault(pattern[:shortest], []).append((pattern, whole))
+    return [
+        id
+        for id, raw in enumerate(tokens)
+        if any(
+            raw.startswith(pattern, at) and _ends(raw, at + len(pattern), whole)
+            for at in range(len(raw) - shortest + 1)
+            for pattern, whole in begins.get(raw[at : at + shortest], ())
+        )
+    ]
 
 
 def _ends(raw: bytes, at: int, whole: bool) -> bool:

@@ -75,9 +75,9 @@ def only(logits: Logits, ids: NDArray[np.int64]) -> Logits:
 
 def temperature(logits: Logits, value: float) -> Logits:
     """Divide by ``value``; up to ``COLDEST`` keep the most likely id alone, as 0 is the limit of ever colder choices."""
+    peak(logits)
     if value > COLDEST:
         return logits / np.float32(value)
-    peak(logits)
     return only(logits, logits.argmax(axis=0, keepdims=True))
 
 

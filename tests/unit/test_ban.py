@@ -4,7 +4,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storyteller.engine.ban import Bans, Completions, bans, gentle_words
@@ -46,6 +46,7 @@ def completes(before, raw, texts, words):
 
 
 @given(IDS, TEXTS, WORDS)
+@settings(deadline=None)
 def test_masks_exactly_what_would_complete_a_banned_string(ids, texts, words):
     bans = Bans(TOKENIZER, texts, words)
     context = bans.start
@@ -58,6 +59,7 @@ def test_masks_exactly_what_would_complete_a_banned_string(ids, texts, words):
 
 
 @given(IDS, IDS, TEXTS, WORDS)
+@settings(deadline=None)
 def test_context_of_a_whole_sequence_equals_that_of_following(before, ids, texts, words):
     bans = Bans(TOKENIZER, texts, words)
     context = bans.start
@@ -67,18 +69,21 @@ def test_context_of_a_whole_sequence_equals_that_of_following(before, ids, texts
 
 
 @given(IDS, TEXTS, WORDS)
+@settings(deadline=None)
 def test_a_new_story_forgets_the_old_one(ids, texts, words):
     bans = Bans(TOKENIZER, texts, words)
     assert bans.after([*ids, END]) == bans.start
 
 
 @given(IDS, TEXTS, WORDS)
+@settings(deadline=None)
 def test_end_token_is_never_banned(ids, texts, words):
     bans = Bans(TOKENIZER, texts, words)
     assert END not in bans.completing(bans.after(ids)).tolist()
 
 
 @given(st.lists(st.integers(1, len(TOKENS) - 1), max_size=60), TEXTS)
+@settings(deadline=None)
 def test_a_walk_around_the_bans_never_tells_one(wishes, texts):
     bans = Bans(TOKENIZER, texts, ())
     context, told = bans.start, b""

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -159,6 +159,16 @@ def test_dry(ids, multiplier, base, allowed_length, breaking):
     assert ours == pytest.approx(definition_of_dry(logits, ids, multiplier, base, allowed_length, breakers), rel=1e-6, abs=1e-4)
 
 
+def test_dry_penalises_no_breaker_and_reaches_over_none():
+    logits = np.zeros(4, np.float32)
+    breakers = np.array([False, False, True, False])
+    assert dry(logits, np.array([1, 2, 1]), 1.0, 2.0, 1, breakers).tolist() == [0, 0, 0, 0]
+    assert dry(logits, np.array([1, 3, 1]), 1.0, 2.0, 1, breakers).tolist() == [0, 0, 0, -1]
+    assert dry(logits, np.array([2, 1, 3, 2, 1]), 1.0, 2.0, 1, breakers).tolist() == [0, 0, 0, -1]
+    assert dry(logits, np.array([0, 1, 3, 0, 1]), 1.0, 2.0, 1, breakers).tolist() == [0, 0, 0, -2]
+    assert dry(logits, np.array([1, 3, 2]), 1.0, 2.0, 1, breakers).tolist() == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("repeats", [10, 49, 50, 51, 120])
 def test_dry_counts_a_repetition_up_to_its_limit(repeats):
     logits = np.zeros(3, np.float32)
@@ -198,6 +208,16 @@ def test_typical_p_keeps_at_least_one(logits, p):
     assert survivors(formulas.typical_p(logits, p))
 
 
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.6, 0.9, 0.99])
+def test_typical_p_of_equals_keeps_the_lowest_ids(p):
+    logits = np.random.default_rng(3).choice([0.0, 1.0, 2.5], 600).astype(np.float32)
+    kept = survivors(formulas.typical_p(logits, p))
+    for value in (0.0, 1.0, 2.5):
+        group = np.flatnonzero(logits == value).tolist()
+        among = [id for id in kept if logits[id] == value]
+        assert among == group[: len(among)]
+
+
 @given(TIED)
 def test_greedy_takes_the_lowest_of_equals(logits):
     assume((logits > -np.inf).any())
@@ -213,6 +233,7 @@ def test_most_likely_of_many_rows(logits, k):
 
 
 @given(ANY, ANY)
+@settings(deadline=None)
 def test_sums_of_mass_do_not_depend_on_the_order(logits, others):
     assume((logits > -np.inf).any())
     masses = formulas.mass(logits, formulas.peak(logits))
@@ -239,7 +260,7 @@ CALLS = {
     "only": lambda logits: formulas.only(logits, np.array([0])),
     "dry": lambda logits: dry(logits, np.array([0, 0, 0]), 1.0, 1.75, 1, np.zeros(len(logits), bool)),
 }
-CHOOSING = ["greedy", "top_k", "top_p", "min_p", "typical_p"]
+CHOOSING = ["temperature", "greedy", "top_k", "top_p", "min_p", "typical_p"]
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -268,6 +289,7 @@ def test_logits_that_are_no_numbers_are_an_error_in_words(call, bad):
 
 
 @given(ANY, st.sampled_from(CHOOSING))
+@settings(deadline=None)
 def test_nan_never_comes_out(logits, call):
     assume((logits > -np.inf).any())
     result = CALLS[call](logits)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storyteller.engine import logits as formulas
@@ -45,12 +45,14 @@ def pure(row, params):
 
 
 @given(batches(), PARAMS)
+@settings(deadline=None)
 def test_fast_equals_pure(rows, params):
     kept = survivors(rows, formulas.peak(rows), params)
     assert [ids.tolist() for ids in kept] == [np.flatnonzero(pure(row, params) > -np.inf).tolist() for row in rows]
 
 
 @given(batches(), PARAMS)
+@settings(deadline=None)
 def test_truncate_is_the_pure_functions_in_order(rows, params):
     for row in rows:
         assert truncate(row, params).tolist() == pure(row, params).tolist()
