@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storyteller.checkpoint.graph import GRAPH_VERSION, Precision
+from storyteller.checkpoint.graph import GRAPH_VERSION, PRECISIONS, Precision
 from storyteller.engine.onnx_runtime import prefill_path
 
 if TYPE_CHECKING:
@@ -35,11 +35,27 @@ def derived_onnx(source: Source, precision: Precision, cache_dir: Path, notify: 
     ``notify`` gets one line before anything slow happens. Raises :class:`~storyteller.errors.CheckpointInvalid` if the precision
     is too coarse for this model.
     """
-    path = cache_dir / "onnx" / f"{source.sha256}-{precision}-{GRAPH_VERSION}.onnx"
+    path = _path(source.sha256, precision, cache_dir)
     if not _is_whole(path):
         notify(f"preparing {source.name} for this computer ({precision}, once)")
         _make(source, precision, path)
     return path
+
+
+def made_graphs(sha256: str, cache_dir: Path) -> dict[Precision, Path]:
+    """The step graphs of the weights with this checksum that are there and whole, by precision."""
+    paths = {precision: _path(sha256, precision, cache_dir) for precision in PRECISIONS}
+    return {precision: path for precision, path in paths.items() if _is_whole(path)}
+
+
+def remove_derived(sha256: str, cache_dir: Path) -> None:
+    """Delete whatever was made of the weights with this checksum, by any version of the graphs."""
+    for path in (cache_dir / "onnx").glob(f"{sha256}-*"):
+        path.unlink(missing_ok=True)
+
+
+def _path(sha256: str, precision: Precision, cache_dir: Path) -> Path:
+    return cache_dir / "onnx" / f"{sha256}-{precision}-{GRAPH_VERSION}.onnx"
 
 
 def _make(source: Source, precision: Precision, path: Path) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except ConfigInvalid as error:
         raise CheckpointInvalid(f"{path / CONFIG} is not usable: {error.message}") from error
     digests = values.get("sha256")
-    if not isinstance(digests, dict) or not isinstance(digests.get("tokenizer"), str):
+    if not isinstance(digests, dict) or not _is_sha256(digests.get("tokenizer")):
         raise CheckpointInvalid(f"{path / CONFIG} does not name the sha256 of its tokenizer")
     weights_digest = digests.get("weights")
-    if weights_digest is not None and not isinstance(weights_digest, str):
+    if weights_digest is not None and not _is_sha256(weights_digest):
         raise CheckpointInvalid(f"{path / CONFIG} has a damaged sha256")
     check_header(path / WEIGHTS, config.shapes())
     generation, styles = _read_generation(path)
@@ -127,11 +128,14 @@ def write_checkpoint(
         raise CheckpointInvalid(f"{path} is already there", "choose another directory, or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
+
+    def fill(folder: Path) -> None:
+        save_weights(folder / WEIGHTS, weights, config.shapes(), dtype)
+        replace_text(folder / TRAINING, to_json(training or {}))
+        replace_text(folder / CARD, card)
+
     try:
-        begin_checkpoint(fresh, config, tokenizer, generation or SamplingParams(), styles)
-        save_weights(fresh / WEIGHTS, weights, config.shapes(), dtype)
-        replace_text(fresh / TRAINING, to_json(training or {}))
-        replace_text(fresh / CARD, card)
+        begin_checkpoint(fresh, config, tokenizer, generation or SamplingParams(), fill, styles)
         seal(fresh)
         fresh.rename(path)
     except BaseException:
@@ -145,13 +149,18 @@ def begin_checkpoint(
     config: GRUConfig,
     tokenizer: Tokenizer,
     generation: SamplingParams,
+    fill: Callable[[Path], object],
     styles: Mapping[str, SamplingParams] | None = None,
 ) -> None:
-    """Make ``path`` an unsealed checkpoint that lacks its weights only; ``config.json`` comes last."""
+    """Make ``path`` an unsealed checkpoint; ``fill`` writes its weights, and whatever else belongs to it, into the directory.
+
+    ``config.json`` comes last: a directory without one is no checkpoint yet, and may be begun again.
+    """
     path.mkdir(parents=True, exist_ok=True)
     text = tokenizer.to_str()
     replace_text(path / TOKENIZER, text)
     replace_text(path / GENERATION, to_json(generation_values(generation, styles or {})))
+    fill(path)
     values = {
         "model_type": MODEL_TYPE,
         "format_version": FORMAT_VERSION,
@@ -189,6 +198,11 @@ def generation_values(generation: SamplingParams, styles: Mapping[str, SamplingP
 def to_json(values: Mapping[str, Any]) -> str:
     """JSON as it stands in a checkpoint: readable, with a final newline."""
     return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+
+
+def _is_sha256(value: Any) -> bool:
+    # Files of the cache are named by it: anything else could name a file elsewhere.
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -71,6 +71,15 @@ def find(model: str | Path | None = None) -> Path:
     raise ModelNotFound(f"there is no model named {given!r}" + (f"; did you mean {near[0]}?" if near else ""), _how_to_list(entries))
 
 
+def find_entry(name: str) -> ModelEntry:
+    """The model of that name, which is none that only a path can mean; raises :class:`ModelNotFound` as :func:`find` does."""
+    path = find(name) if not _is_path(name) else None
+    for entry in list_models():
+        if path is not None and entry.name == name and entry.path.resolve() == path.resolve():
+            return entry
+    raise ModelNotFound(f"{name} is no name of a model", _how_to_list())
+
+
 def _default() -> Path:
     for entry in _entries():
         if entry.default:
