@@ -31,16 +31,14 @@ def settle(config: Config) -> tuple[Config, TrainerState | None]:
     out = output_directory(config)
     if out.exists() and not out.is_dir():
         raise UsageInvalid(f"{out} is a file, not a directory", "storyteller train … --out DIR")
+    if not (out / CONFIG).exists():
+        return config, None
     if (out / TRAINER).exists():
         if not config.resume:
             raise UsageInvalid(f"{out} already holds a training", f"storyteller train --resume --out {out}, or another --out")
         saved = load_trainer(out)
         return _merged(config, saved, out), saved
-    if (out / CONFIG).exists():
-        raise UsageInvalid(
-            f"{out} already holds a model, which no training can go on from", f"storyteller train … --init-from {out} --out DIR"
-        )
-    return config, None
+    raise UsageInvalid(f"{out} already holds a finished model", f"storyteller train … --init-from {out} --out DIR")
 
 
 def initial_checkpoint(config: Config, saved: TrainerState | None) -> Checkpoint | None:

@@ -32,15 +32,22 @@ class ModelDirectory:
         self.writes = writes
         self.journal = Journal(path)
 
-    def open(self, tokenizer: Tokenizer, iteration: int, *, resumed: bool) -> None:
-        """Make the directory, or open one that is there at ``iteration``."""
-        if not self.writes:
-            return
-        if resumed:
+    def begin(self, tokenizer: Tokenizer, weights: Mapping[str, Tensor], state: TrainerState) -> None:
+        """Make the directory, with the first weights as its model."""
+
+        def fill(_: Path) -> None:
+            self.save_best(weights)
+            self.save_state(state)
+            self.journal.begin(0)
+
+        if self.writes:
+            begin_checkpoint(self.path, self.architecture, tokenizer, SamplingParams(), fill)
+
+    def reopen(self, iteration: int) -> None:
+        """Open the directory of a training that goes on at ``iteration``."""
+        if self.writes:
             unseal(self.path)
-        else:
-            begin_checkpoint(self.path, self.architecture, tokenizer, SamplingParams())
-        self.journal.begin(iteration)
+            self.journal.begin(iteration)
 
     def save_best(self, weights: Mapping[str, Tensor]) -> None:
         """Make these weights the model."""

@@ -27,6 +27,7 @@ from storyteller.training.lines import LineWriter, settings_line
 from storyteller.training.samples import tell_samples
 from storyteller.training.schedule import FIXED_AT, learning_rate
 from storyteller.training.session import Session
+from storyteller.training.state import TrainerState
 from storyteller.training.validation import HeldOut, Score
 
 if TYPE_CHECKING:
@@ -138,7 +139,11 @@ class Trainer:
     def run(self, stop: Callable[[], bool]) -> Events:
         """Train to the end, or until ``stop``."""
         self.clock.begin()
-        self.directory.open(self.corpus.tokenizer, self.progress.iteration, resumed=self.resumed)
+        if self.resumed:
+            self.directory.reopen(self.progress.iteration)
+        else:
+            self.directory.begin(self.corpus.tokenizer, self.session.named, self._state())
+            yield Saved(iteration=0, path=self.directory.path)
         if self.progress.done is not None:
             yield Noted(message=f"this training is complete ({self.progress.done})")
             yield from self._finish()
@@ -152,7 +157,6 @@ class Trainer:
 
     def _loop(self, stop: Callable[[], bool]) -> Events:
         progress, session = self.progress, self.session
-        unsaved = not self.resumed
         while True:
             if progress.evaluated != progress.iteration and (self._reason() or progress.iteration % self.config.eval_every == 0):
                 yield from self._evaluate()
@@ -165,8 +169,7 @@ class Trainer:
                 yield self._save()
                 yield Finished(result=self._result("stopped", None))
                 return
-            if session.agreed(unsaved or self.clock.since_save() >= self.config.save_every):
-                unsaved = False
+            if session.agreed(self.clock.since_save() >= self.config.save_every):
                 yield self._save()
             begun, tokens = self.clock.seconds, progress.tokens
             losses = []
@@ -265,10 +268,13 @@ class Trainer:
 
     def _save(self) -> Saved:
         with self.clock.apart():
-            self.progress.seconds = self.clock.seconds
-            self.directory.save_state(self.session.snapshot(self.config.to_dict(), self.corpus.key))
+            self.directory.save_state(self._state())
             self.clock.note_save()
         return Saved(iteration=self.progress.iteration, path=self.directory.path)
+
+    def _state(self) -> TrainerState:
+        self.progress.seconds = self.clock.seconds
+        return self.session.snapshot(self.config.to_dict(), self.corpus.key)
 
     def _record(self, score: Score | None) -> dict[str, Any]:
         figures: dict[str, Any] = {

@@ -339,8 +339,9 @@ def test_nan_in_a_file_with_the_right_digest_is_found(model: Path, monkeypatch: 
 
 def test_sealing_vouches_for_the_weights_that_are_there(tmp_path: Path) -> None:
     path = tmp_path / "model"
-    begin_checkpoint(path, CONFIG, tokenizer(), SamplingParams())
-    save_weights(path / "model.safetensors", weights(), CONFIG.shapes())
+    begin_checkpoint(
+        path, CONFIG, tokenizer(), SamplingParams(), lambda _: save_weights(path / "model.safetensors", weights(), CONFIG.shapes())
+    )
     assert not read_checkpoint(path).sealed
     digest = seal(path)
     assert read_checkpoint(path).sha256 == digest
