@@ -53,7 +53,7 @@ class Sampler:
     time. The same ids give the same choices, whether they were pushed one by one or given at the start.
     """
 
-    def __init__(self, tokenizer: Tokenizer, ids: Sequence[int], prompt_len: int, params: SamplingParams) -> None:
+    def __init__(self, tokenizer: Tokenizer, ids: Sequence[int], params: SamplingParams) -> None:
         self._tokenizer = tokenizer
         self._past = Past(ids, len(tokenizer.token_bytes), tokenizer.end_id)
         self._bans: Bans | None = None

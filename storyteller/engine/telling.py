@@ -30,7 +30,7 @@ class Telling:
         self.row = row
         self.ids = list(snapshot.ids)
         self.seed = seed
-        self.sampler = Sampler(tokenizer, self.ids, snapshot.prompt_len, params)
+        self.sampler = Sampler(tokenizer, self.ids, params)
         self.only: NDArray[np.int64] | None = tokenizer.space_ids if snapshot.after_space else None
         self.pieces: tuple[Piece, ...] = ()
         self.finish_reason: FinishReason | None = None

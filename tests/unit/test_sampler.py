@@ -109,9 +109,9 @@ def test_choice_is_the_best_of_what_the_pure_functions_keep(ids, params, seed, n
         stages = pure_stages(logits, ids, params, only)
     except InvalidParams:
         with pytest.raises(InvalidParams):
-            Sampler(TOKENIZER, ids, 1, params).choose(logits, seed, len(ids), only=only)
+            Sampler(TOKENIZER, ids, params).choose(logits, seed, len(ids), only=only)
         return
-    choice = Sampler(TOKENIZER, ids, 1, params).choose(logits, seed, len(ids), trace=True, only=only)
+    choice = Sampler(TOKENIZER, ids, params).choose(logits, seed, len(ids), trace=True, only=only)
     kept = np.flatnonzero(stages[-1] > -np.inf)
     assert choice.kept.tolist() == kept.tolist()
     assert choice.survivors == tuple(np.count_nonzero(stage > -np.inf) for stage in stages)
@@ -129,7 +129,7 @@ def test_trace_changes_nothing_and_nothing_writes_into_the_logits(ids, params, s
     logits = random_rows(noise)[0]
     before = logits.copy()
     logits.flags.writeable = False
-    sampler = Sampler(TOKENIZER, ids, 1, params)
+    sampler = Sampler(TOKENIZER, ids, params)
     assert seen(sampler.choose(logits, seed, 5)) == seen(sampler.choose(logits, seed, 5, trace=True))
     choose_batch([sampler], logits[None], [seed], [5])
     assert logits.tolist() == before.tolist()
@@ -139,7 +139,7 @@ def test_trace_changes_nothing_and_nothing_writes_into_the_logits(ids, params, s
 @settings(deadline=None)
 def test_batch_is_row_by_row(rows, params, others, noise):
     logits = random_rows(noise, len(rows))
-    samplers = [Sampler(TOKENIZER, ids, 1, (params, others)[which]) for ids, which, _ in rows]
+    samplers = [Sampler(TOKENIZER, ids, (params, others)[which]) for ids, which, _ in rows]
     seeds = [seed for _, _, seed in rows]
     positions = [len(ids) for ids, _, _ in rows]
     together = choose_batch(samplers, logits, seeds, positions)
@@ -160,7 +160,7 @@ def test_batch_is_row_by_row(rows, params, others, noise):
 )
 def test_large_batch_is_row_by_row(batch, params):
     logits = random_rows(batch, batch)
-    samplers = [Sampler(TOKENIZER, [END, *range(row, row + 9)], 1, params) for row in range(batch)]
+    samplers = [Sampler(TOKENIZER, [END, *range(row, row + 9)], params) for row in range(batch)]
     together = choose_batch(samplers, logits, range(batch), [10] * batch)
     alone = [sampler.choose(logits[row], row, 10) for row, sampler in enumerate(samplers)]
     assert [seen(choice) for choice in together] == [seen(choice) for choice in alone]
@@ -169,12 +169,12 @@ def test_large_batch_is_row_by_row(batch, params):
 @given(IDS, st.lists(st.tuples(st.integers(1, VOCAB - 1) | st.integers(60, 75), PARAMS), min_size=1, max_size=12), SEEDS)
 @settings(deadline=None)
 def test_pushed_is_resumed_whatever_the_parameters_were(begin, steps, seed):
-    running = Sampler(TOKENIZER, begin, len(begin), steps[0][1])
+    running = Sampler(TOKENIZER, begin, steps[0][1])
     ids = list(begin)
     for id, params in steps:
         running.params = params
         logits = random_rows(id)[0]
-        resumed = Sampler(TOKENIZER, ids, 1, params)
+        resumed = Sampler(TOKENIZER, ids, params)
         assert seen(running.choose(logits, seed, len(ids))) == seen(resumed.choose(logits, seed, len(ids)))
         running.push(id)
         ids.append(id)
@@ -183,7 +183,7 @@ def test_pushed_is_resumed_whatever_the_parameters_were(begin, steps, seed):
 @given(IDS, PARAMS, SEEDS, SEEDS)
 @settings(deadline=None)
 def test_greedy_ignores_the_seed(ids, params, one, other):
-    sampler = Sampler(TOKENIZER, ids, 1, dataclasses.replace(params, temperature=0))
+    sampler = Sampler(TOKENIZER, ids, dataclasses.replace(params, temperature=0))
     logits = random_rows(1)[0]
     assert seen(sampler.choose(logits, one, 3)) == seen(sampler.choose(logits, other, 9))
 
@@ -191,7 +191,7 @@ def test_greedy_ignores_the_seed(ids, params, one, other):
 def test_frequencies_are_the_probabilities():
     logits = np.full(VOCAB, -np.inf, np.float32)
     logits[[3, 50, 51, 200]] = [0.0, 1.0, 2.0, -1.0]
-    sampler = Sampler(TOKENIZER, [END], 1, SamplingParams(temperature=1))
+    sampler = Sampler(TOKENIZER, [END], SamplingParams(temperature=1))
     draws = 20_000
     observed = np.bincount([sampler.choose(logits, 42, position).id for position in range(draws)], minlength=VOCAB)[[3, 50, 51, 200]]
     expected = np.exp([0.0, 1.0, 2.0, -1.0]) / np.exp([0.0, 1.0, 2.0, -1.0]).sum() * draws
@@ -202,9 +202,9 @@ def test_frequencies_are_the_probabilities():
 @given(SEEDS, st.sampled_from(["top_k", "min_p"]))
 def test_noise_of_a_survivor_does_not_depend_on_who_else_survives(seed, stage):
     logits = random_rows(8)[0]
-    wide = Sampler(TOKENIZER, [END], 1, SamplingParams()).choose(logits, seed, 4)
+    wide = Sampler(TOKENIZER, [END], SamplingParams()).choose(logits, seed, 4)
     params = SamplingParams(top_k=60) if stage == "top_k" else SamplingParams(min_p=0.01)
-    narrow = Sampler(TOKENIZER, [END], 1, params).choose(logits, seed, 4)
+    narrow = Sampler(TOKENIZER, [END], params).choose(logits, seed, 4)
     assume(wide.id in narrow.kept)
     assert narrow.id == wide.id
 
@@ -214,14 +214,14 @@ def test_the_penalties_spare_the_end_token(seed):
     params = SamplingParams(repetition_penalty=5, presence_penalty=9, frequency_penalty=9, penalty_window=0, no_repeat_ngram=1)
     logits = np.zeros(VOCAB, np.float32)
     logits[END] = 1
-    sampler = Sampler(TOKENIZER, [END, 5, 6], 1, params)
+    sampler = Sampler(TOKENIZER, [END, 5, 6], params)
     assert sampler.choose(logits, seed, 3).kept.tolist() == [id for id in range(VOCAB) if id not in (5, 6)]
-    assert Sampler(TOKENIZER, [END, 5], 1, dataclasses.replace(params, temperature=0)).choose(logits, seed, 2).id == END
+    assert Sampler(TOKENIZER, [END, 5], dataclasses.replace(params, temperature=0)).choose(logits, seed, 2).id == END
 
 
 def test_every_way_to_tell_a_banned_string_is_closed():
     params = SamplingParams(temperature=2, ban=("the", "o", "\n"), gentle=True)
-    sampler = Sampler(TOKENIZER, [END], 1, params)
+    sampler = Sampler(TOKENIZER, [END], params)
     ids = []
     for position in range(400):
         ids.append(sampler.choose(random_rows(position)[0], 1, position).id)
@@ -235,7 +235,7 @@ def test_every_way_to_tell_a_banned_string_is_closed():
 @given(st.text(alphabet="abc", min_size=1, max_size=12), st.lists(st.text(alphabet="abc", min_size=1, max_size=3), min_size=1, max_size=3))
 def test_bans_follow_what_is_pushed(text, banned):
     params = SamplingParams(ban=tuple(banned))
-    sampler = Sampler(TOKENIZER, [END], 1, params)
+    sampler = Sampler(TOKENIZER, [END], params)
     logits = np.zeros(VOCAB, np.float32)
     told = ""
     for char in text:
@@ -248,7 +248,7 @@ def test_bans_follow_what_is_pushed(text, banned):
 
 def test_only_and_bans_that_leave_nothing_leave_the_end_token():
     only = np.array(TOKENIZER.encode("a"))
-    sampler = Sampler(TOKENIZER, [END], 1, SamplingParams(ban=("a",)))
+    sampler = Sampler(TOKENIZER, [END], SamplingParams(ban=("a",)))
     choice = sampler.choose(random_rows(1)[0], 1, 1, only=only)
     assert (choice.id, choice.prob, choice.kept.tolist()) == (END, 1.0, [END])
 
@@ -256,7 +256,7 @@ def test_only_and_bans_that_leave_nothing_leave_the_end_token():
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_where_the_end_token_is_masked_too_it_is_an_error_in_words(temperature):
     only = np.array(TOKENIZER.encode("a"))
-    sampler = Sampler(TOKENIZER, [END], 1, SamplingParams(temperature=temperature, ban=("a",), ignore_end=True))
+    sampler = Sampler(TOKENIZER, [END], SamplingParams(temperature=temperature, ban=("a",), ignore_end=True))
     with pytest.raises(InvalidParams, match="no token is left"):
         sampler.choose(random_rows(1)[0], 1, 1, only=only)
 
@@ -266,7 +266,7 @@ def test_where_the_end_token_is_masked_too_it_is_an_error_in_words(temperature):
 def test_a_model_that_answers_with_no_numbers_is_an_error_in_words(temperature, bad):
     logits = random_rows(1, 3)
     logits[1, 7] = bad
-    samplers = [Sampler(TOKENIZER, [END], 1, SamplingParams(temperature=temperature))] * 3
+    samplers = [Sampler(TOKENIZER, [END], SamplingParams(temperature=temperature))] * 3
     with pytest.raises(CheckpointInvalid, match="not finite"):
         choose_batch(samplers, logits, [1, 2, 3], [1, 1, 1])
 
@@ -274,8 +274,8 @@ def test_a_model_that_answers_with_no_numbers_is_an_error_in_words(temperature, 
 def test_ignore_end_never_chooses_the_end():
     logits = random_rows(1)[0]
     logits[END] = 100
-    assert END not in Sampler(TOKENIZER, [END], 1, SamplingParams(ignore_end=True)).choose(logits, 1, 1).kept
-    assert Sampler(TOKENIZER, [END], 1, SamplingParams()).choose(logits, 1, 1).id == END
+    assert END not in Sampler(TOKENIZER, [END], SamplingParams(ignore_end=True)).choose(logits, 1, 1).kept
+    assert Sampler(TOKENIZER, [END], SamplingParams()).choose(logits, 1, 1).id == END
 
 
 def test_breakers_of_dry():
