@@ -78,7 +78,7 @@ class LoadedModel:
 
     def torch_model(self) -> GRULM:
         """The network in torch, on the CPU, in evaluation mode; raises :class:`DependencyMissing` where torch is not installed."""
-        return _torch_model(self.checkpoint)
+        return network(self.checkpoint)
 
 
 def load(
@@ -135,7 +135,8 @@ def devices() -> dict[str, str]:
     return found
 
 
-def _torch_model(checkpoint: Checkpoint) -> GRULM:
+def network(checkpoint: Checkpoint) -> GRULM:
+    """The network in torch, on the CPU, in evaluation mode; raises :class:`DependencyMissing` where torch is not installed."""
     try:
         import torch
 
@@ -153,7 +154,7 @@ def _torch_model(checkpoint: Checkpoint) -> GRULM:
 
 
 def _on_device(checkpoint: Checkpoint, device: str) -> Runtime:
-    model = _torch_model(checkpoint)
+    model = network(checkpoint)
     import torch
 
     from storyteller.engine.torch_runtime import TorchRuntime
