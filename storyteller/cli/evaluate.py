@@ -12,7 +12,7 @@ import typer
 
 from storyteller.cli import options
 from storyteller.cli.output import is_terminal, say, warn, write, write_json
-from storyteller.errors import DataInvalid
+from storyteller.errors import DataInvalid, DownloadFailed
 from storyteller.settings import read_settings
 
 if TYPE_CHECKING:
@@ -92,9 +92,12 @@ def evaluate(
         max_stories=max_stories,
         split="validation" if data == "tinystories" else "train",
     )
-    opened = open_source(source, FileHashes(cache_dir()))
-    _warn_if_trained_on(loaded.checkpoint.training, opened)
-    figures = asdict(measure(loaded, _counted(opened.texts(), quiet=quiet)))
+    try:
+        opened = open_source(source, FileHashes(cache_dir()))
+        _warn_if_trained_on(loaded.checkpoint.training, opened)
+        figures = asdict(measure(loaded, _counted(opened.texts(), quiet=quiet)))
+    except DownloadFailed as error:
+        raise DownloadFailed(error.message, "storyteller eval --data FILE needs no network, and neither does --data sample") from error
     if as_json:
         write_json({"schema_version": SCHEMA_VERSION, "model": loaded.name, "sha256": loaded.sha256, "data": data, **figures})
     else:

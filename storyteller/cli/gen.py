@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storyteller.cli import options
-from storyteller.cli.output import is_terminal, say, wants_color
+from storyteller.cli.face import Face
+from storyteller.cli.output import say
 from storyteller.cli.prompt import read_prompt
-from storyteller.controls import shown
 from storyteller.engine.params import SamplingParams
 from storyteller.errors import UsageInvalid
 from storyteller.settings import Settings, read_settings, sampling_params
@@ -99,7 +97,7 @@ def gen(
     if stream not in (None, "jsonl"):
         raise UsageInvalid(f"--stream knows jsonl only, not {stream!r}")
     settings = read_settings({name: ctx.params[name] for name in ("model", "style", "precision", "device", "threads", "color", "tempo")})
-    face = _Face(settings, as_json=as_json, stream=stream is not None, confidence=confidence, stats=stats, verbose=verbose, quiet=quiet)
+    face = Face(settings, as_json=as_json, stream=stream is not None, confidence=confidence, stats=stats, verbose=verbose, quiet=quiet)
     if replay is not None:
         _replay(ctx, replay, settings, face)
         return
@@ -107,69 +105,6 @@ def gen(
     loaded = _load(settings.model, settings.precision, settings.device, settings.threads, quiet=quiet)
     params = sampling_params(loaded.generation, loaded.styles, settings, overrides=_overrides(ctx.params))
     face.tell(_stories(loaded, words, params, _first_seed(seed), samples, post_process=not raw))
-
-
-class _Face:
-    """How the stories are shown, and what is said beside them."""
-
-    def __init__(
-        self, settings: Settings, *, as_json: bool, stream: bool, confidence: bool, stats: bool, verbose: bool, quiet: bool
-    ) -> None:
-        self.settings = settings
-        self.json = as_json
-        self.stream = stream
-        self.confidence = confidence
-        self.stats = stats
-        self.verbose = verbose
-        self.quiet = quiet
-        self.talks = verbose or (is_terminal(sys.stderr) and not quiet)
-
-    def note(self, text: str) -> None:
-        """A line beside the story, for somebody who watches."""
-        if self.talks:
-            say(text)
-
-    def tell(self, stories: Stories) -> None:
-        """Tell, and say beside it what was asked for, even when interrupted."""
-        from storyteller.cli.stories import tell_json, tell_jsonl
-
-        if self.verbose:
-            say(f"model: {stories.model.path} (sha256 {stories.model.sha256}, {stories.model.precision}, {stories.model.device})")
-        try:
-            if self.json:
-                tell_json(stories)
-            elif self.stream:
-                tell_jsonl(stories)
-            else:
-                self._tell_text(stories)
-        finally:
-            self._report(stories)
-
-    def _tell_text(self, stories: Stories) -> None:
-        from storyteller.cli.confidence import Confidence
-        from storyteller.cli.stories import tell_text
-        from storyteller.cli.tempo import Tempo
-
-        terminal = is_terminal(sys.stdout)
-        painter = None
-        if self.confidence:
-            color = wants_color(self.settings.color, sys.stdout)
-            painter = Confidence(color=color, safe=shown if terminal else str)
-            if not self.quiet:
-                sys.stderr.write(Confidence(color=color and is_terminal(sys.stderr)).legend() + "\n")
-        tell_text(stories, tempo=Tempo(self.settings.tempo if terminal else 0), terminal=terminal, confidence=painter)
-
-    def _report(self, stories: Stories) -> None:
-        for sample, story in enumerate(stories.told):
-            cut = f", cut at {len(story.ids)} tokens (--max-len)" if story.finish_reason == "length" else ""
-            self.note(f"seed: {story.recipe.seed}{cut}")
-            if self.stats:
-                say(f"stats: {_in_words(story.figures(stories.stats(sample)))}")
-            if self.verbose:
-                say(f"recipe: {json.dumps(story.recipe.to_dict(), ensure_ascii=False)}")
-        if self.stats and len(stories.told) > 1:
-            total = stories.meter.stats()
-            say(f"stats: all {len(stories.told)} together: {_figure(total.tokens)} tokens, {_figure(total.tokens_per_second)} tokens/s")
 
 
 def _load(model: str | None, precision: str, device: str, threads: int | None, *, quiet: bool) -> LoadedModel:
@@ -195,7 +130,7 @@ def _stories(model: LoadedModel, prompt: str, params: SamplingParams, seed: int,
     return Stories(model, [Recipe.of(model, prompt, params, one, post_process=post_process) for one in sample_seeds(seed, samples)])
 
 
-def _replay(ctx: typer.Context, path: Path, settings: Settings, face: _Face) -> None:
+def _replay(ctx: typer.Context, path: Path, settings: Settings, face: Face) -> None:
     from storyteller.cli.replay import again, check_same, read_told
 
     for name in FIXED_BY_A_RECIPE:
@@ -204,21 +139,7 @@ def _replay(ctx: typer.Context, path: Path, settings: Settings, face: _Face) -> 
             raise UsageInvalid(f"a replay tells what was told, so {name.replace('_', '-')} cannot be chosen with --replay")
     chosen = settings.model if ctx.params["model"] else None
     told = read_told(path)
-    stories = again(told, lambda one: _load(chosen or one.model, one.precision, one.device, settings.threads, quiet=face.quiet))
+    stories = again(told, lambda one: _load(chosen or one.model, one.precision, one.device, settings.threads, quiet=ctx.params["quiet"]))
     face.tell(stories)
     for then, now in zip(told, stories.told, strict=True):
         check_same(then, now)
-
-
-def _in_words(figures: Mapping[str, Any]) -> str:
-    return (
-        f"{_figure(figures['tokens'])} tokens, {_figure(figures['tokens_per_second'])} tokens/s, "
-        f"first after {_figure(figures['time_to_first_token'])} s, perplexity {_figure(figures['perplexity'])}, "
-        f"distinct-2 {_figure(figures['distinct_2'])}, repeated 4-grams {_figure(figures['repeated_4gram_share'])}"
-    )
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "?"
-    return f"{value:,.0f}" if value >= 100 or isinstance(value, int) else f"{value:.3g}"

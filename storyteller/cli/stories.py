@@ -15,6 +15,7 @@ from storyteller.controls import shown
 from storyteller.engine.repetition import distinct_n, repeated_ngram_share
 from storyteller.engine.statistics import GenerationStats, Meter
 from storyteller.engine.steps import Step
+from storyteller.errors import StorytellerError
 from storyteller.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def tell_text(stories: Stories, *, tempo: Tempo, terminal: bool, confidence: Con
                 write(text)
                 last = step.text or last
             write("" if last.endswith("\n") else "\n")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StorytellerError):
         write("" if last.endswith("\n") else "\n")
         raise
 
@@ -131,9 +132,10 @@ def tell_json(stories: Stories) -> None:
     try:
         for _ in stories.events():
             pass
-    finally:
-        records = [story.record(sample, stories.stats(sample)) for sample, story in enumerate(stories.told)]
-        write_json({"schema_version": SCHEMA_VERSION, "version": __version__, "stories": records})
+    except KeyboardInterrupt:
+        write_json(_object(stories))
+        raise
+    write_json(_object(stories))
 
 
 def tell_jsonl(stories: Stories) -> None:
@@ -155,6 +157,11 @@ def tell_jsonl(stories: Stories) -> None:
             },
             indent=None,
         )
+
+
+def _object(stories: Stories) -> dict[str, Any]:
+    records = [story.record(sample, stories.stats(sample)) for sample, story in enumerate(stories.told)]
+    return {"schema_version": SCHEMA_VERSION, "version": __version__, "stories": records}
 
 
 def _by_story(events: Iterable[tuple[int, Step]], count: int) -> Iterator[Iterator[Step]]:

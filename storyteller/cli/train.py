@@ -9,15 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from storyteller import training
-from storyteller.checkpoint.format import TRAINER
 from storyteller.cli.group import INTERRUPTED
 from storyteller.cli.output import say
-from storyteller.cli.train_display import open_display
 from storyteller.errors import DependencyMissing
-from storyteller.training.beginning import output_directory
 from storyteller.training.config import RULES, Config, Preset
-from storyteller.training.events import Finished
-from storyteller.training.interrupt import Interrupt
 
 WATCHED = "How it is watched"
 SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -104,6 +99,11 @@ def train(
 
     The last one trains on TinyStories. Ctrl-C saves and stops, and --resume goes on exactly from there.
     """
+    from storyteller.cli.train_display import open_display
+    from storyteller.training.beginning import output_directory
+    from storyteller.training.events import Finished
+    from storyteller.training.interrupt import Interrupt
+
     given = {name: value for name, value in fields.items() if value is not None and value != []}
     config = Config(**given, **({"files": files} if files else {}))
     if "preset" not in given and not _resumes_elsewhere(config):
@@ -121,6 +121,9 @@ def train(
 
 def _resumes_elsewhere(config: Config) -> bool:
     """Whether the preset is that of the training that is resumed."""
+    from storyteller.checkpoint.format import TRAINER
+    from storyteller.training.beginning import output_directory
+
     return config.resume and config.out is not None and (output_directory(config) / TRAINER).exists()
 
 

@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from storyteller import StoryGenerator
+from storyteller.checkpoint.load import load
 from storyteller.cli.main import app
 
 COMMAND = (sys.executable, "-m", "storyteller", "gen")
@@ -28,6 +29,8 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def model(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STORYTELLER_MODEL", str(tiny_checkpoint))
+    # Its graph is in the cache from here on, so that no test meets the line which says that it is being made.
+    load(tiny_checkpoint)
     return tiny_checkpoint
 
 
@@ -381,6 +384,42 @@ def test_ctrl_c_keeps_the_text_ends_the_line_and_exits_130() -> None:
     assert errors == ""
 
 
+def test_ctrl_c_leaves_whole_json_of_what_was_told(model: Path) -> None:
+    with subprocess.Popen([*COMMAND, "--json", "--verbose", *ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    story = json.loads(out)["stories"][0]
+    assert story["finish_reason"] == "interrupted"
+    assert 0 < story["stats"]["tokens"] == len(story["ids"])
+
+
+def test_an_error_while_telling_ends_the_line_and_writes_no_half_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    from storyteller.cli import stories as module
+    from storyteller.errors import StorytellerError
+
+    def broken(self: module.Stories) -> Any:
+        yield from list(steps(self))[:3]
+        raise StorytellerError("the machine stopped")
+
+    steps = module.Stories._steps
+    monkeypatch.setattr(module.Stories, "_steps", broken)
+    result = gen("The fox", "--seed", "3", "-n", "9")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("The fox")
+    assert result.stdout.endswith("\n")
+    assert result.stderr == "error: the machine stopped\n"
+    assert gen("The fox", "--seed", "3", "-n", "9", "--json").stdout == ""
+
+
+def test_seeds_of_several_stories_take_one_line() -> None:
+    result = gen("The fox", "--seed", "3", "-n", "2", "--samples", "4", "--ignore-end", "--verbose")
+    assert "seeds: 3 to 6, 4 of 4 cut (--max-len)\n" in result.stderr
+
+
 def on_a_terminal(*arguments: str, typed: bytes = b"", **environment: str) -> tuple[int, str, float]:
     """Exit code, what a terminal showed (stderr included), and seconds."""
     main, other = pty.openpty()
@@ -402,7 +441,7 @@ def on_a_terminal(*arguments: str, typed: bytes = b"", **environment: str) -> tu
 
 
 def test_on_a_terminal_a_story_comes_from_nothing_with_its_seed(model: Path) -> None:
-    code, shown, _ = on_a_terminal("-n", "20", "--tempo", "0")
+    code, shown, _ = on_a_terminal("-n", "20", "--ignore-end", "--tempo", "0")
     assert code == 0
     seed = re.search(r"seed: (\d+)", shown)
     assert seed is not None
