@@ -269,6 +269,7 @@ class Trainer:
     def _save(self) -> Saved:
         with self.clock.apart():
             self.directory.save_state(self._state())
+            self.accelerator.wait_for_everyone()
             self.clock.note_save()
         return Saved(iteration=self.progress.iteration, path=self.directory.path)
 
