@@ -7,6 +7,7 @@ Only a name is looked for in ``./models``: no file of the current directory is e
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +21,7 @@ from storyteller.settings import read_settings
 
 Origin = Literal["project", "user", "shipped"]
 DEFAULT_MARK = "default"
+HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 
@@ -62,11 +64,14 @@ def find(model: str | Path | None = None) -> Path:
     if path.is_file() and path.suffix == ".safetensors" and (path.parent / CONFIG).is_file():
         return path.parent.resolve()
     if _is_path(model):
-        raise ModelNotFound(f"{given} holds no model" if path.exists() else f"there is no model at {given}", _how_to_list())
+        hint = f"storyteller download {given}" if HUB_ID.fullmatch(given) and not path.exists() else _how_to_list()
+        raise ModelNotFound(f"{given} holds no model" if path.exists() else f"there is no model at {given}", hint)
     entries = list_models()
     for entry in entries:
         if entry.name == given:
             return entry.path
+    if given in read_settings({}).sources:
+        raise ModelNotFound(f"the model {given} is not here yet", f"storyteller download {given}")
     near = get_close_matches(given, [entry.name for entry in entries], 1)
     raise ModelNotFound(f"there is no model named {given!r}" + (f"; did you mean {near[0]}?" if near else ""), _how_to_list(entries))
 
