@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Protocol
 
 from storyteller.cli.output import is_terminal, say, write_json
+from storyteller.training.beginning import is_main_process
 from storyteller.training.events import TrainEvent
 from storyteller.training.lines import LineWriter
 
@@ -27,8 +28,10 @@ class Display(Protocol):
 
 @contextmanager
 def open_display(*, as_json: bool = False, plain: bool = False) -> Iterator[Display]:
-    """The display that fits the terminal and what was asked for."""
-    if as_json:
+    """The display that fits the terminal and what was asked for; of several processes only the main one shows anything."""
+    if not is_main_process():
+        yield NoDisplay()
+    elif as_json:
         yield JsonDisplay()
     elif plain or not is_terminal(sys.stderr):
         yield LineDisplay()
@@ -37,6 +40,16 @@ def open_display(*, as_json: bool = False, plain: bool = False) -> Iterator[Disp
 
         with LiveDisplay() as live:
             yield live
+
+
+class NoDisplay:
+    """Nothing is shown."""
+
+    def show(self, event: TrainEvent) -> None:
+        """Show nothing."""
+
+    def preparing(self, what: str, stories: int) -> None:
+        """Show nothing."""
 
 
 class JsonDisplay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from storyteller.checkpoint.format import CONFIG, TRAINER, Checkpoint, read_checkpoint
@@ -20,6 +21,11 @@ def output_directory(config: Config) -> Path:
     named = [config.custom_text_file, config.train_csv_path, *config.files, *config.dataset]
     data = next((Path(name).stem for name in named if name), "tinystories")
     return models_dir() / f"my-{data}-{config.preset}"
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that tells and writes, among those that ``accelerate launch`` or ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def settle(config: Config) -> tuple[Config, TrainerState | None]:

@@ -51,7 +51,8 @@ def recur_with_resets(gru: nn.GRU, inputs: Tensor, state: Tensor, resets: Tensor
     """:func:`recur` with a zero state before every place that ``resets`` (length, streams) marks: exactly, on every device.
 
     Each stream is cut at its marks; the pieces are rows of one packed sequence, the first of each stream beginning with the carried
-    state and the others with zeros. The rows are more and shorter, so the matrix products are the same in number of multiplications.
+    state and the others with zeros. The multiplications are as many as without resets, in smaller and more uneven batches: on a CPU an
+    iteration takes about a quarter longer.
     """
     length, streams = resets.shape
     marks = resets.T.cpu()

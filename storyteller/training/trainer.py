@@ -12,7 +12,7 @@ import torch
 from storyteller.engine.model import GRULM
 from storyteller.errors import ConfigInvalid, StorytellerError
 from storyteller.training.batches import Batches
-from storyteller.training.beginning import fitting_batch_size, initial_checkpoint, network_shape, output_directory, settle
+from storyteller.training.beginning import fitting_batch_size, initial_checkpoint, is_main_process, network_shape, output_directory, settle
 from storyteller.training.card import training_record
 from storyteller.training.clock import SPEED_FROM, Clock
 from storyteller.training.config import Config
@@ -109,7 +109,7 @@ class Trainer:
         self.speed: float | None = None
 
     def plan(self) -> Planned:
-        """What is going to happen; a fresh training tries one or two iterations to tell how long it will take."""
+        """What is going to happen; a fresh training tries a few iterations to tell how long it will take."""
         total, done, batches = self.progress.total, self.progress.iteration, self.session.batches
         expected = self.config.time_limit
         if not self.resumed and total is not None:
@@ -372,7 +372,7 @@ def train(config: Config | None = None, *, corpus: EncodedCorpus | None = None) 
     with Interrupt() as interrupt:
         for event in train_events(config, corpus=corpus, stop=interrupt.requested):
             settings = [settings_line(event)] if isinstance(event, Planned) else []
-            for line in [*settings, *writer.lines(event)]:
+            for line in [*settings, *writer.lines(event)] if is_main_process() else []:
                 sys.stderr.write(line + "\n")
             if isinstance(event, Finished):
                 result = event.result
