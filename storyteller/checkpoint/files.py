@@ -15,14 +15,25 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     fresh.touch()
-    mode = fresh.stat().st_mode
-    write(fresh)
-    # safetensors makes files that only their owner may read; a model is as public as the files around it.
-    fresh.chmod(mode)
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    try:
+        mode = fresh.stat().st_mode
+        write(fresh)
+        # safetensors makes files that only their owner may read; a model is as public as the files around it.
+        fresh.chmod(mode)
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        # On a full disk the half that was written would keep it full.
+        fresh.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
+
+
+def check_plain(path: Path) -> None:
+    """Raise :class:`OSError` if something is at ``path`` that is no plain file: to read a pipe or a device might never end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is not a plain file")
 
 
 def replace_text(path: Path, text: str) -> None:

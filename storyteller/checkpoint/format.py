@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storyteller.checkpoint.files import replace_text, sync_directory
+from storyteller.checkpoint.files import check_plain, replace_text, sync_directory
 from storyteller.checkpoint.weights import Stored, Weights, check_header, load_weights, path_sha256, save_weights
 from storyteller.engine.architecture import GRUConfig
 from storyteller.engine.params import SamplingParams
@@ -207,16 +207,22 @@ def _is_sha256(value: Any) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise CheckpointInvalid(f"{path} is too large to be what it should be")
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointInvalid(f"{path} cannot be read: {error.strerror or error}") from error
+        values = json.loads(_read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise CheckpointInvalid(f"{path} is not readable JSON") from error
     if not isinstance(values, dict):
         raise CheckpointInvalid(f"{path} must hold a JSON object")
     return values
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        check_plain(path)
+        if path.stat().st_size > LARGEST_JSON:
+            raise CheckpointInvalid(f"{path} is too large to be what it should be")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointInvalid(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -236,10 +242,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _read_tokenizer(path: Path, config: GRUConfig, digest: str) -> Tokenizer:
     file = path / TOKENIZER
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise CheckpointInvalid(f"{file} cannot be read: {error.strerror or error}") from error
+    raw = _read_bytes(file)
     if hashlib.sha256(raw).hexdigest() != digest:
         raise CheckpointInvalid(f"{file} is damaged: its bytes are not those that {CONFIG} names (sha256)")
     tokenizer = Tokenizer.from_str(raw.decode("utf-8", errors="replace"))

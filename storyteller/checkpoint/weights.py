@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from storyteller.checkpoint.files import replace_file
+from storyteller.checkpoint.files import check_plain, replace_file
 from storyteller.errors import CheckpointInvalid
 
 Weights = dict[str, NDArray[np.float32]]
@@ -38,9 +38,10 @@ def save_weights(
 ) -> None:
     """Replace ``path`` by a safetensors file of ``weights`` in one move; its metadata carries a digest of the tensors, and ``metadata``.
 
-    Raises :class:`CheckpointInvalid` if names or shapes are not those of ``shapes``, or a number is not finite in ``dtype``.
+    Raises :class:`CheckpointInvalid` if names or shapes are not those of ``shapes``, or a number is not finite in ``dtype``, and
+    :class:`OSError` where the disk does not take it; ``path`` is as it was then.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     if {name: array.shape for name, array in weights.items()} != dict(shapes):
         raise CheckpointInvalid("the weights are not those of the architecture")
@@ -54,7 +55,8 @@ def save_weights(
         _digest_tensor(digest, name, stored[name])
     # A checkpoint has one entry only: the library writes several in an order of its own, and equal weights shall give equal files.
     entries = {**(metadata or {}), "digest": digest.hexdigest()}
-    replace_file(path, lambda fresh: save_file(stored, str(fresh), metadata=entries))
+    # The library's own way to a file leaves a temporary one beside it when it is killed.
+    replace_file(path, lambda fresh: fresh.write_bytes(save(stored, metadata=entries)))
 
 
 def load_weights(path: Path, shapes: Shapes, sha256: str | None = None) -> Weights:
@@ -64,6 +66,7 @@ def load_weights(path: Path, shapes: Shapes, sha256: str | None = None) -> Weigh
     a changed bit is found in either case. Raises :class:`CheckpointInvalid`, in words, for everything that is not as promised.
     """
     try:
+        check_plain(path)
         with path.open("rb") as file:
             if sha256 is not None and file_sha256(file) != sha256:
                 _explain_pickle(path, file)
@@ -76,6 +79,7 @@ def load_weights(path: Path, shapes: Shapes, sha256: str | None = None) -> Weigh
 def check_header(path: Path, shapes: Shapes) -> None:
     """Check names, types, shapes and size of ``path`` without reading the tensors; raises :class:`CheckpointInvalid`."""
     try:
+        check_plain(path)
         with path.open("rb") as file:
             _header(path, file, shapes)
     except OSError as error:
