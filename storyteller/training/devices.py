@@ -45,10 +45,18 @@ def open_device(device: Device = "auto", precision: Precision = "auto") -> Accel
 
 
 def auto_precision(kind: str) -> Precision:
-    """bf16 where the GPU computes in it, fp16 on older ones, float32 elsewhere."""
+    """bf16 where the device multiplies in it, fp16 on older GPUs, float32 elsewhere."""
     if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if kind == "cpu":
+        return "bf16" if cpu_multiplies_bf16() else "float32"
     return "bf16" if kind in ("xla", "xpu") else "float32"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for bf16 products (AVX-512 BF16 or AMX); without them bf16 is slower than float32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def auto_preset() -> Preset:

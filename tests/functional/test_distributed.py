@@ -65,6 +65,7 @@ def settings(out: Path, stories: Path, **more: Any) -> dict[str, Any]:
         "learning_rate": 0.03,
         "threads": 1,
         "device": "cpu",
+        "precision": "float32",
         "files": [str(stories)],
         "out": str(out),
         **more,

@@ -40,6 +40,7 @@ TINY: dict[str, Any] = {
     "learning_rate": 0.02,
     "warmup": 3,
     "device": "cpu",
+    "precision": "float32",
     "threads": 1,
 }
 
