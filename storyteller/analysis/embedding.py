@@ -23,7 +23,7 @@ QUERIES = ("dog", "mom", "happy", "ran", "park", "Lily", "big", "she")
 NEIGHBOURS = 10
 """Size of the neighbourhoods whose preservation is stated."""
 PERPLEXITY = 30.0
-LEAST = 12
+LEAST = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +67,7 @@ def embedding_map(
     ``method``: "tsne" (scikit-learn, from the PCA, seeded), "pca", or "umap" (needs umap-learn). Distances are those of embeddings of
     length 1, so that they rank as cosines do. ``queries``: words whose nearest neighbours are told; None takes usual ones that the model
     knows. Raises :class:`~storyteller.errors.UsageInvalid` for an unknown method, a query that is no token, or a vocabulary with fewer than
-    12 whole words, and :class:`~storyteller.errors.DependencyMissing` for umap where it is not installed.
+    8 whole words, and :class:`~storyteller.errors.DependencyMissing` for umap where it is not installed.
     """
     if method not in METHODS:
         raise UsageInvalid(f"there is no method {method!r}", f"methods: {', '.join(METHODS)}")

@@ -83,8 +83,12 @@ class TokenImportance(Record):
         values = self.maps[method]
         if method == "retention":
             values = np.column_stack([values, self.initial, self.bias])
-        total = np.abs(values).sum(1, keepdims=True)
-        return _quotient(values, total)
+        return signed_shares(values)
+
+
+def signed_shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row as shares of its Σ|a|; a row of zeros stays one."""
+    return _quotient(values, np.abs(values).sum(1, keepdims=True))
 
 
 def mean_share(shares: NDArray[np.float64], places: Sequence[int]) -> NDArray[np.float64]:

@@ -14,7 +14,20 @@ from storyteller import __version__
 from storyteller.cli.group import Command, Group
 from storyteller.cli.output import is_terminal
 
-COMMANDS = ("gen", "train", "evaluate", "export", "precisions", "bench", "download", "models", "config", "options_command", "doctor")
+COMMANDS = (
+    "gen",
+    "train",
+    "evaluate",
+    "figures",
+    "export",
+    "precisions",
+    "bench",
+    "download",
+    "models",
+    "config",
+    "options_command",
+    "doctor",
+)
 
 app = typer.Typer(
     name="storyteller",
