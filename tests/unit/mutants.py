@@ -160,7 +160,7 @@ class Mutator:
         header, body = self.header()
         config = json.loads((self.path / "config.json").read_bytes())
         for _ in range(self.chance.choice([1, 1, 3])):
-            name = self.chance.choice([name for name in header if name != "__metadata__"])
+            name = self.chance.choice([name for name, entry in header.items() if name != "__metadata__" and isinstance(entry, dict)])
             match self.chance.randrange(6):
                 case 0:
                     config[self.chance.choice(["vocab_size", "hidden_dim", "embed_dim", "num_layers"])] = self.chance.choice(
