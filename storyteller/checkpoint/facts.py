@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def bits_per_byte(checkpoint: Checkpoint) -> float | None:
     """What ``training.json`` says of the held-out stories, None if it says nothing."""
     figures = checkpoint.training.get("figures")
     value = figures.get("bits_per_byte") if isinstance(figures, dict) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def directory_size(path: Path) -> int:

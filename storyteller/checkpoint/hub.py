@@ -150,11 +150,20 @@ def push(folder: Path, repo: str, *, revision: str | None = None, message: str =
     """Upload the files of the checkpoint in ``folder``, card included, in one commit, and return the commit's address."""
     from huggingface_hub import HfApi
 
-    with _in_words(repo, revision):
+    with _in_words(repo, revision), _cause():
         commit = HfApi(**LIBRARY).upload_folder(
             repo_id=repo, folder_path=folder, revision=revision, commit_message=message, allow_patterns=list(FILES)
         )
     return str(commit.commit_url)
+
+
+@contextmanager
+def _cause() -> Iterator[None]:
+    """Let through what lies behind the RuntimeError that the client of the Hub makes of an upload that fails."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise (error.__cause__ if isinstance(error.__cause__, Exception) else OSError(str(error))) from None
 
 
 @contextmanager

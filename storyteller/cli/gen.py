@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from storyteller.checkpoint.load import LoadedModel
     from storyteller.cli.stories import Stories
 
+MANY = "Many at once"
 PARAMETERS = tuple(field.name for field in fields(SamplingParams))
 FIXED_BY_A_RECIPE = (*PARAMETERS, "prompt", "style", "seed", "samples", "raw", "precision", "device")
 HIGHEST_RANDOM_SEED = 10**9
@@ -80,6 +81,22 @@ def gen(
             "--replay", panel=options.OUTPUT, metavar="FILE", help="Tell the stories of a --json file again, or say what differs."
         ),
     ] = None,
+    prompts: Annotated[
+        str | None,
+        options.option(
+            "--prompts",
+            panel=MANY,
+            metavar="FILE",
+            help='Tell from each line of a JSONL file, "text" or {"prompt": "text"}; - reads stdin.',
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        options.option("--out", "-o", panel=MANY, scope="gen", metavar="FILE", help="Where to write them, a JSON object a line; goes on."),
+    ] = None,
+    shard: Annotated[
+        str | None, options.option("--shard", panel=MANY, scope="gen", metavar="i/n", help="Tell only every n-th prompt, from the i-th on.")
+    ] = None,
 ) -> None:
     """Tell a story.
 
@@ -89,6 +106,7 @@ def gen(
     echo "The little fox" | storyteller gen --quiet > fox.txt
     storyteller gen --confidence --seed 7 "Lily found a key"
     storyteller gen --json "A dragon" > dragon.json; storyteller gen --replay dragon.json
+    storyteller gen --prompts prompts.jsonl --samples 4 --out stories.jsonl
 
     The story goes to stdout and nothing else does: first the prompt, then what the model tells; --- stands between several.
     """
@@ -98,6 +116,11 @@ def gen(
         raise UsageInvalid(f"--stream knows jsonl only, not {stream!r}")
     settings = read_settings({name: ctx.params[name] for name in ("model", "style", "precision", "device", "threads", "color", "tempo")})
     face = Face(settings, as_json=as_json, stream=stream is not None, confidence=confidence, stats=stats, verbose=verbose, quiet=quiet)
+    if prompts is not None:
+        _tell_many(ctx, prompts, out, shard, settings)
+        return
+    if out is not None or shard is not None:
+        raise UsageInvalid("--out and --shard go with --prompts", 'storyteller gen "…" > FILE')
     if replay is not None:
         _replay(ctx, replay, settings, face)
         return
@@ -105,6 +128,19 @@ def gen(
     loaded = _load(settings.model, settings.precision, settings.device, settings.threads, quiet=quiet)
     params = sampling_params(loaded.generation, loaded.styles, settings, overrides=_overrides(ctx.params))
     face.tell(_stories(loaded, words, params, _first_seed(seed), samples, post_process=not raw))
+
+
+def _tell_many(ctx: typer.Context, prompts: str, out: Path | None, shard: str | None, settings: Settings) -> None:
+    from storyteller.cli.batch import Batch, Shard
+
+    given = ctx.params
+    for name in ("prompt", "replay", "stream", "as_json", "confidence", "stats"):
+        if given[name]:
+            raise UsageInvalid(f"--prompts writes a JSON object for each story, so {name.removeprefix('as_')} does not go with it")
+    part = Shard() if shard is None else Shard.parse(shard)
+    loaded = _load(settings.model, settings.precision, settings.device, settings.threads, quiet=given["quiet"])
+    params = sampling_params(loaded.generation, loaded.styles, settings, overrides=_overrides(given))
+    Batch(loaded, params, not given["raw"], given["samples"], given["seed"]).run(prompts, out, part, quiet=given["quiet"])
 
 
 def _load(model: str | None, precision: str, device: str, threads: int | None, *, quiet: bool) -> LoadedModel:

@@ -170,6 +170,33 @@ def remove(
         say(f"{entry.path} is gone")
 
 
+@app.command("push")
+def push(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model, by name or directory.", autocompletion=completion.models)],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/MODEL", help="Its name on the Hugging Face Hub.")],
+    private: Annotated[
+        bool, options.option("--private", panel=WHAT, scope="models", help="If it is not there yet, make it one that only you see.")
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Upload a model to the Hugging Face Hub, card included, after every byte was checked.
+
+    \b
+    storyteller models push mine owner/mine
+    storyteller models push models/mine owner/mine --private
+
+    The login is that of the Hub: hf auth login, or HF_TOKEN.
+    """
+    from storyteller.checkpoint import hub
+    from storyteller.checkpoint.format import verify as read_all
+
+    checkpoint = read_all(_path(model))
+    hub.make_repository(repository, private=private)
+    write(f"{hub.push(checkpoint.path, repository)}\n")
+    if not quiet:
+        say(f"bring it back with: storyteller download {repository}")
+
+
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A PyTorch file with a state dict: torch.save(model.state_dict(), FILE).")],

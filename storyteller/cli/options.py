@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from storyteller.cli import completion
 from storyteller.engine.params import RANGES
 from storyteller.settings import CHOICES, STYLES
 
@@ -51,6 +52,7 @@ Model = Annotated[
         "-m",
         panel=MODEL,
         metavar="NAME|DIR",
+        autocompletion=completion.models,
         help="The model, by name or directory. Without it: the settings' choice, then the one that came along.",
     ),
 ]
@@ -95,6 +97,7 @@ Style = Annotated[
         "--style",
         panel=CHOICE,
         metavar="|".join(STYLES),
+        autocompletion=completion.styles,
         help="A set of parameters by name, your own from the settings among them; single options change it.",
     ),
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from storyteller import training
+from storyteller.cli import completion
 from storyteller.cli.group import INTERRUPTED
 from storyteller.cli.output import say
 from storyteller.errors import DependencyMissing
@@ -87,6 +89,12 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.", rich_help_panel=WATCHED)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write each event to stdout as a line of JSON.", rich_help_panel=WATCHED)] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines on a terminal, too.", rich_help_panel=WATCHED)] = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            "--push-to-hub", metavar="OWNER/MODEL", help="Upload the model when it is done, card included.", rich_help_panel=WATCHED
+        ),
+    ] = None,
     **fields: Any,
 ) -> None:
     """Train a model on stories; the directory it is made in is at once a model for gen -m DIR.
@@ -99,6 +107,7 @@ def train(
 
     The last one trains on TinyStories. Ctrl-C saves and stops, and --resume goes on exactly from there.
     """
+    from storyteller.checkpoint import hub
     from storyteller.cli.train_display import open_display
     from storyteller.training.beginning import output_directory
     from storyteller.training.events import Finished
@@ -108,6 +117,11 @@ def train(
     config = Config(**given, **({"files": files} if files else {}))
     if "preset" not in given and not _resumes_elsewhere(config):
         config.preset = _auto_preset()
+    # Of several processes that train together, the first one uploads.
+    repository = push_to_hub if not dry_run and os.environ.get("RANK", "0") == "0" else None
+    if repository is not None:
+        # Whoever may not write there should hear of it before the training, not after.
+        hub.make_repository(repository)
     reason = None
     with Interrupt() as interrupt, open_display(as_json=as_json, plain=plain) as display:
         for event in training.train_events(config, stop=interrupt.requested, progress=display.preparing, dry_run=dry_run):
@@ -117,6 +131,8 @@ def train(
     if reason == "stopped":
         say(f"go on with: storyteller train --resume --out {output_directory(config)}")
         raise typer.Exit(INTERRUPTED)
+    if repository is not None:
+        say(hub.push(output_directory(config), repository))
 
 
 def _resumes_elsewhere(config: Config) -> bool:
@@ -160,5 +176,8 @@ def _parameter(field: str, flags: tuple[str, ...], panel: str) -> inspect.Parame
     )
     # A twin of its own: STORYTELLER_PRECISION and its like are about telling stories, not about training.
     twin = "STORYTELLER_TRAIN_" + flags[0].partition("/")[0].removeprefix("--").upper().replace("-", "_")
-    option = typer.Option(*flags, envvar=twin, rich_help_panel=panel, help=help, metavar=metavar, show_default=False)
+    completed = completion.presets if field == "preset" else completion.models if field == "init_from" else None
+    option = typer.Option(
+        *flags, envvar=twin, rich_help_panel=panel, help=help, metavar=metavar, show_default=False, autocompletion=completed
+    )
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])

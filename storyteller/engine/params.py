@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -57,7 +56,7 @@ class SamplingParams:
             value = getattr(self, name)
             whole = name in WHOLE
             kind = int if whole else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not legal.least <= value <= legal.most:
+            if isinstance(value, bool) or not isinstance(value, kind) or not legal.least <= value <= legal.most:
                 words = "a whole number" if whole else "a number"
                 raise InvalidParams(f"{name} must be {words} from {legal.least:g} to {legal.most:g}, not {value!r}")
         if self.top_p == 0 or self.typical_p == 0:

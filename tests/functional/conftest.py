@@ -51,6 +51,7 @@ class HubServer(ThreadingHTTPServer):
 
     daemon_threads = True
     Fault = Fault
+    COMMIT = COMMIT
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -101,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         path = self.path.partition("?")[0]
         if path == "/api/agent-harnesses":
             # Asked for by the client of the Hub, once a day, whatever is wanted from it.
@@ -126,6 +127,17 @@ class Handler(BaseHTTPRequestHandler):
             self.resolve(match[1], match[3], fault)
         else:
             self.reply(404, b"{}")
+
+    def body(self) -> bytes:
+        """What came with the request, in one piece or in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = b""
+        while size := int(self.rfile.readline(), 16):
+            content += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return content
 
     def describe(self, repo: str, revision: str | None) -> None:
         files = self.server.models.get(repo)
@@ -212,7 +224,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, b"")
         elif "/commit/" in path:
             self.server.commits.append([json.loads(line) for line in body.splitlines()])
-            answer = {"success": True, "commitOid": COMMIT, "commitUrl": f"{self.server.url}/commit/{COMMIT}"}
+            repo = path.removeprefix("/api/models/").partition("/commit/")[0]
+            answer = {"success": True, "commitOid": COMMIT, "commitUrl": f"{self.server.url}/{repo}/commit/{COMMIT}"}
             self.reply(200, json.dumps(answer).encode())
         elif path == "/api/validate-yaml":
             self.reply(200, json.dumps({"errors": [], "warnings": []}).encode())
