@@ -55,7 +55,7 @@ def auto_precision(kind: str) -> Precision:
 
 def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has instructions for bf16 products (AVX-512 BF16 or AMX); without them bf16 is slower than float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
