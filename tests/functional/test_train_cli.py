@@ -32,7 +32,7 @@ from storyteller.training.state import load_trainer
 
 SMALL = (
     *("--preset", "tiny", "--embed-dim", "12", "--hidden-dim", "16", "--vocab-size", "300", "--batch-size", "4", "--seq-len", "16"),
-    *("--device", "cpu", "--threads", "1", "--eval-stories", "5"),
+    *("--device", "cpu", "--precision", "float32", "--threads", "1", "--eval-stories", "5"),
 )
 KILLS = 5
 
