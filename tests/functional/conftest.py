@@ -245,6 +245,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, home: Any) -> Iterator[HubServer]:
     """A server that runs in a thread until the test ends, and is the Hub for ``huggingface_hub``, which waits for nothing."""
+    import huggingface_hub.file_download as downloads
     import huggingface_hub.utils._http as transport
     from huggingface_hub import constants
 
@@ -258,7 +259,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, home: Any) -> Iterator[HubServer]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     # What came of a chunk is lost when the connection drops, and the models here are smaller than one usual chunk.
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100)
-    monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
+    for module in (transport, downloads):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     try:
         yield server

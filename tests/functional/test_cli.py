@@ -20,6 +20,10 @@ from storyteller.cli.main import app
 from storyteller.errors import DownloadFailed
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+EVERY: dict[tuple[str, ...], Any] = {(name,): command for name, command in COMMANDS.items()} | {
+    (group, name): command for group, holder in COMMANDS.items() for name, command in getattr(holder, "commands", {}).items()
+}
+"""All commands by the words that call them, those of groups included."""
 
 
 def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -61,25 +65,25 @@ def test_without_a_command_on_a_terminal_help_is_shown() -> None:
     assert shown.startswith(b"Usage: storyteller")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_begins_with_examples(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "-h"])
+@pytest.mark.parametrize("command", EVERY, ids=" ".join)
+def test_help_of_a_command_begins_with_examples(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "-h"])
     assert result.exit_code == 0
-    example, options = result.stdout.find(f"\n  storyteller {command}"), result.stdout.find("--help")
+    example, options = result.stdout.find(f"\n  storyteller {' '.join(command)}"), result.stdout.find("--help")
     assert 0 < example < options
 
 
-def options() -> Iterator[tuple[str, Any]]:
-    for name, command in COMMANDS.items():
+def options() -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in EVERY.items():
         for param in command.params:
             if param.param_type_name == "option":
                 yield name, param
 
 
-@pytest.mark.parametrize(("command", "option"), list(options()), ids=lambda value: getattr(value, "name", value))
-def test_every_option_has_a_twin_in_the_environment_and_shows_it(command: str, option: Any) -> None:
+@pytest.mark.parametrize(("command", "option"), list(options()), ids=lambda value: getattr(value, "name", None) or " ".join(value))
+def test_every_option_has_a_twin_in_the_environment_and_shows_it(command: tuple[str, ...], option: Any) -> None:
     assert option.envvar.startswith("STORYTELLER_")
-    shown = " ".join(CliRunner().invoke(app, [command, "--help"], terminal_width=200).stdout.split())
+    shown = " ".join(CliRunner().invoke(app, [*command, "--help"], terminal_width=200).stdout.split())
     assert f"[env var: {option.envvar}" in shown
 
 
