@@ -51,6 +51,8 @@ def test_commands_in_the_readme_exist_with_their_options(words: list[str]) -> No
     if len(words) == 1 or words[1].startswith("-"):
         return
     name, command, rest = group.resolve_command(context, words[1:])  # type: ignore[attr-defined]
+    if hasattr(command, "commands"):
+        name, command, rest = command.resolve_command(context, rest)
     known = {option for param in [*command.params, *group.params] for option in param.opts} | {"--help", "-h"}
     assert {word for word in rest if re.match(r"-{1,2}[a-z]", word)} <= known, name
 
