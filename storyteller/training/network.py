@@ -52,7 +52,8 @@ def recur_with_resets(gru: nn.GRU, inputs: Tensor, state: Tensor, resets: Tensor
 
     Each stream is cut at its marks; the pieces are rows of one packed sequence, the first of each stream beginning with the carried
     state and the others with zeros. The multiplications are as many as without resets, in smaller and more uneven batches: on a CPU an
-    iteration takes about a quarter longer.
+    iteration takes about a third longer. Off by default: the preset tiny, 800 iterations on 6,000 TinyStories, came to 1.190 bits per
+    byte with resets and to 1.185 without.
     """
     length, streams = resets.shape
     marks = resets.T.cpu()
