@@ -6,6 +6,7 @@ on with it, after a drop as after a kill.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import shutil
@@ -62,7 +63,7 @@ def size_of(url: str) -> int | None:
             return _length(response)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code in (405, 501):
+            if error.code in (405, 429) or error.code >= 500:
                 return None
             raise _refused(url, error) from error
     except (OSError, http.client.HTTPException) as error:
@@ -93,6 +94,11 @@ def fetch(url: str, target: Path, sha256: str | None, largest: int, report: Repo
     raise ChecksumMismatch(f"what {url} gave is not what was promised: its sha256 is another one", "ask whoever named the checksum")
 
 
+def is_local(error: BaseException) -> bool:
+    """Whether it is this computer's disk that failed, and not the network."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+
+
 def _bring(url: str, part: Path, largest: int, report: Report, name: str) -> None:
     failures = 0
     while True:
@@ -112,6 +118,8 @@ def _bring(url: str, part: Path, largest: int, report: Report, name: str) -> Non
                 pause = min(float(asked), LONGEST_PAUSE) if asked.isdigit() else pause
                 reason: Exception = _refused(url, error)
         except (OSError, http.client.HTTPException) as error:
+            if is_local(error):
+                raise
             reason = DownloadFailed(f"{url} broke off: {_reason(error)}", OFFLINE)
         came = (part.stat().st_size if part.exists() else 0) - before
         failures = 1 if came >= PROGRESS_THAT_COUNTS else failures + 1

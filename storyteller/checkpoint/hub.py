@@ -11,7 +11,7 @@ from typing import Any
 
 from storyteller import __version__
 from storyteller.checkpoint.archive import FILES, REQUIRED, largest
-from storyteller.checkpoint.fetch import Progress, Report
+from storyteller.checkpoint.fetch import Progress, Report, is_local
 from storyteller.checkpoint.format import WEIGHTS
 from storyteller.checkpoint.weights import path_sha256
 from storyteller.errors import CheckpointInvalid, ChecksumMismatch, DownloadFailed
@@ -195,6 +195,8 @@ def _in_words(repo: str, revision: str | None) -> Iterator[None]:
         hint = login if status in (401, 403) else "try again later: what has come so far is kept"
         raise DownloadFailed(f"{repo}: the Hub {words} (HTTP {status})", hint) from error
     except (httpx2.HTTPError, OSError, errors.FileMetadataError) as error:
+        if is_local(error):
+            raise
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DownloadFailed(f"{repo}: the Hub cannot be reached, or broke off: {reason}", "the same command goes on from there") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -384,6 +385,19 @@ def test_no_room_is_said_before_anything_is_written(offered: Any, monkeypatch: p
     result = download(MODEL)
     refused(result, 1, "MB are free")
     assert offered.ranges("/resolve/") == []
+
+
+def test_a_disk_that_fills_up_is_not_taken_for_the_network(
+    hub: Any, archive: str, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(*more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fetch, "_receive", fill_up)
+    result = download(f"{hub.url}/bears.tar.gz", "--sha256", archive)
+    assert (result.exit_code, result.stderr) == (1, "error: No space left on device\n")
+    assert pauses == []
+    assert models_here() == []
 
 
 def test_sources_of_the_settings_are_names(offered: Any) -> None:
