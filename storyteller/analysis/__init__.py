@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from storyteller.analysis.diversity import GenerationDiversity, generation_diversity
     from storyteller.analysis.dynamics import GenerationDynamics, generation_dynamics
     from storyteller.analysis.embedding import EmbeddingMap, embedding_map
+    from storyteller.analysis.forgetting import ForgettingCurve, forgetting_curve
+    from storyteller.analysis.growth import TrainingGrowth, training_growth
+    from storyteller.analysis.heroes import NameTracking, name_tracking
     from storyteller.analysis.importance import TokenImportance, token_importance
+    from storyteller.analysis.lens import LogitLens, logit_lens
     from storyteller.analysis.network import Network, Trace
     from storyteller.analysis.record import Record
     from storyteller.analysis.retention import half_lives, memory, retained
@@ -29,22 +33,30 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibration",
     "EmbeddingMap",
+    "ForgettingCurve",
     "GenerationDiversity",
     "GenerationDynamics",
+    "LogitLens",
+    "NameTracking",
     "Network",
     "Record",
     "TokenConfidence",
     "TokenImportance",
     "Trace",
+    "TrainingGrowth",
     "calibration",
     "embedding_map",
+    "forgetting_curve",
     "generation_diversity",
     "generation_dynamics",
     "half_lives",
+    "logit_lens",
     "memory",
+    "name_tracking",
     "retained",
     "token_confidence",
     "token_importance",
+    "training_growth",
 ]
 
 _HOMES = {
@@ -52,7 +64,11 @@ _HOMES = {
     "diversity": ("GenerationDiversity", "generation_diversity"),
     "dynamics": ("GenerationDynamics", "generation_dynamics"),
     "embedding": ("EmbeddingMap", "embedding_map"),
+    "forgetting": ("ForgettingCurve", "forgetting_curve"),
+    "growth": ("TrainingGrowth", "training_growth"),
+    "heroes": ("NameTracking", "name_tracking"),
     "importance": ("TokenImportance", "token_importance"),
+    "lens": ("LogitLens", "logit_lens"),
     "network": ("Network", "Trace"),
     "record": ("Record",),
     "retention": ("half_lives", "memory", "retained"),

@@ -12,7 +12,7 @@ import typer
 
 from storyteller.cli import options
 from storyteller.cli.output import is_terminal, say, warn, write
-from storyteller.errors import DataInvalid, UsageInvalid
+from storyteller.errors import DataInvalid, StorytellerError, UsageInvalid
 from storyteller.settings import read_settings
 
 if TYPE_CHECKING:
@@ -139,12 +139,19 @@ def figures(
     look = theme_named(theme)
     pages = []
     for number, exhibit in enumerate(chosen, 1):
-        with _shown(f"[{number}/{len(chosen)}] {exhibit.name}: {exhibit.meaning}", quiet=quiet):
-            drawn = exhibit.make(loaded, request)
-            with styled(look):
-                page = drawn.draw(look)
-            path = out / f"{exhibit.name}.{form}"
-            save_page(page, path, dpi=dpi, theme=look)
+        path = out / f"{exhibit.name}.{form}"
+        try:
+            with _shown(f"[{number}/{len(chosen)}] {exhibit.name}: {exhibit.meaning}", quiet=quiet):
+                drawn = exhibit.make(loaded, request)
+                with styled(look):
+                    page = drawn.draw(look)
+                save_page(page, path, dpi=dpi, theme=look)
+        except StorytellerError as error:
+            # Not every model has what every extra figure needs; one that was named has to be drawn, though.
+            if not exhibit.extra or exhibit.name in (names or []):
+                raise
+            warn(f"{exhibit.name} is left out: {error.message}")
+            continue
         pages.append((exhibit.name, page))
         write(f"{path}\n")
         if data:

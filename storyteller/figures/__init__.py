@@ -16,8 +16,12 @@ from storyteller.figures.dynamics import (
     label_trajectory,
 )
 from storyteller.figures.embedding import draw_embedding, draw_neighbours, embedding_figure
+from storyteller.figures.forgetting import draw_forgetting, draw_group_half_lives, forgetting_figure
 from storyteller.figures.gallery import save_page
+from storyteller.figures.growth import draw_losses, draw_samples, growth_figure
+from storyteller.figures.heroes import draw_names, names_figure
 from storyteller.figures.importance import draw_importance_map, draw_influence, draw_strips, importance_figure
+from storyteller.figures.lens import draw_divergence, draw_lens, lens_figure
 from storyteller.figures.theme import DARK, LIGHT, PAPER, Page, Theme, styled
 
 __all__ = [
@@ -32,22 +36,33 @@ __all__ = [
     "draw_calibration",
     "draw_confidence",
     "draw_distribution",
+    "draw_divergence",
     "draw_embedding",
+    "draw_forgetting",
+    "draw_group_half_lives",
     "draw_half_lives",
     "draw_importance_map",
     "draw_influence",
+    "draw_lens",
+    "draw_losses",
     "draw_measures",
     "draw_movement",
+    "draw_names",
     "draw_neighbours",
     "draw_openness",
+    "draw_samples",
     "draw_similarity",
     "draw_strips",
     "draw_table",
     "draw_trajectory",
     "dynamics_figure",
     "embedding_figure",
+    "forgetting_figure",
+    "growth_figure",
     "importance_figure",
     "label_trajectory",
+    "lens_figure",
+    "names_figure",
     "save_page",
     "styled",
 ]

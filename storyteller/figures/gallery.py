@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,21 +14,34 @@ from storyteller.analysis.diversity import generation_diversity
 from storyteller.analysis.dynamics import PROMPT as DYNAMICS_PROMPT
 from storyteller.analysis.dynamics import generation_dynamics
 from storyteller.analysis.embedding import Method, embedding_map
+from storyteller.analysis.forgetting import forgetting_curve
+from storyteller.analysis.growth import training_growth
+from storyteller.analysis.heroes import name_tracking
 from storyteller.analysis.importance import token_importance
+from storyteller.analysis.lens import logit_lens
 from storyteller.analysis.record import Record
 from storyteller.checkpoint.files import replace_file
+from storyteller.engine.generate import generate
 from storyteller.errors import UsageInvalid
 from storyteller.figures.confidence import confidence_figure
 from storyteller.figures.diversity import diversity_figure
 from storyteller.figures.dynamics import dynamics_figure
 from storyteller.figures.embedding import embedding_figure
+from storyteller.figures.forgetting import forgetting_figure
+from storyteller.figures.growth import growth_figure
+from storyteller.figures.heroes import names_figure
 from storyteller.figures.importance import importance_figure
+from storyteller.figures.lens import lens_figure
 from storyteller.figures.theme import LIGHT, Page, Theme, settle, styled
+from storyteller.training.journal import JOURNAL, read_journal
+from storyteller.training.sample import sample_stories
 
 if TYPE_CHECKING:
     from storyteller.checkpoint.load import LoadedModel
 
 TEXT = "Once upon a time there was a little girl who loved to play with her toy"
+SAMPLE_STRIDE = 140
+STORY_TOKENS = 220
 FORMATS = ("png", "svg", "pdf")
 # Nothing of the day or the place goes into a file: the same picture is the same bytes.
 METADATA: Mapping[str, Mapping[str, str | None]] = {
@@ -103,12 +117,39 @@ def _diversity(model: LoadedModel, request: Request) -> Drawn:
     return Drawn({"diversity": record}, lambda theme: diversity_figure(record, theme, model=model.name))
 
 
+def _forgetting(model: LoadedModel, request: Request) -> Drawn:
+    texts = [request.text] if request.text else [story.text for story in islice(sample_stories(), 0, None, SAMPLE_STRIDE)]
+    record = forgetting_curve(model, texts, seed=request.seed)
+    return Drawn({"forgetting": record}, lambda theme: forgetting_figure(record, theme))
+
+
+def _names(model: LoadedModel, request: Request) -> Drawn:
+    params = replace(model.generation, max_len=STORY_TOKENS)
+    text = request.text or generate(model, request.prompt or DYNAMICS_PROMPT, params, request.seed)
+    record = name_tracking(model, text)
+    return Drawn({"names": record}, lambda theme: names_figure(record, theme))
+
+
+def _growth(model: LoadedModel, request: Request) -> Drawn:
+    record = training_growth(read_journal(model.path / JOURNAL), model=model.name)
+    return Drawn({"growth": record}, lambda theme: growth_figure(record, theme))
+
+
+def _lens(model: LoadedModel, request: Request) -> Drawn:
+    record = logit_lens(model, request.text or TEXT)
+    return Drawn({"lens": record}, lambda theme: lens_figure(record, theme))
+
+
 EXHIBITS: tuple[Exhibit, ...] = (
     Exhibit("embedding", "which words the model holds to be alike", _embedding),
     Exhibit("dynamics", "what goes on in the network while it tells", _dynamics),
     Exhibit("importance", "which past tokens each prediction comes from", _importance),
     Exhibit("confidence", "how sure the model is, and how often it is right", _confidence),
     Exhibit("diversity", "how different and how repetitive the stories of one prompt are", _diversity),
+    Exhibit("forgetting", "how soon each kind of word fades from memory", _forgetting, extra=True),
+    Exhibit("names", "whether the model still knows its hero", _names, extra=True),
+    Exhibit("growth", "how the loss fell in training, and what was told meanwhile", _growth, extra=True),
+    Exhibit("lens", "what each layer would say next", _lens, extra=True),
 )
 
 

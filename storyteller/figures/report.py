@@ -31,6 +31,22 @@ MEANINGS: Mapping[str, str] = {
         "Temperature sharpens or flattens the choice of the next token. Low: the stories are alike and repeat themselves. High: they "
         "differ, and lose their thread. The figure measures both sides of this bargain."
     ),
+    "forgetting": (
+        "Each token writes something into the state, and each later token overwrites a part of it. The curves say how much is left after "
+        "so many tokens. A kind of word whose curve falls slowly is one that the network has learned to keep."
+    ),
+    "names": (
+        "Small models forget whom they tell about. At each place where a name could come, the figure shows how likely the model held the "
+        "hero's name, and the likeliest other. Where the lines cross, a new hero may walk into the story."
+    ),
+    "growth": (
+        "During training the model was measured again and again, and told a little from the same words each time. The curve says how "
+        "surprised it was by stories; the samples say what that number means."
+    ),
+    "lens": (
+        "Only the top layer speaks. If the layers below had to speak in its place, with the same voice, this is what they would say: a "
+        "look at what is decided where."
+    ),
 }
 STYLE = """
 body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; background: {background}; color: {ink};

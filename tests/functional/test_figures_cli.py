@@ -51,6 +51,28 @@ def test_all_writes_the_five_and_prints_their_paths(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "report.html").read_text(encoding="utf-8").count("data:image/png") == 5
 
 
+def test_extra_draws_the_further_ones(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "trained"
+    shutil.copytree(model, copy)
+    lines = [{"iteration": place, "tokens": place, "train_loss": 1.0, "nats_per_token": 1.0, "final": False} for place in range(3)]
+    (copy / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    story = "Lily had a red ball. Then the fox saw Lily, and Tom ran home. " * 6
+    result = figures("--extra", "--dpi", "50", "--model", str(copy), "--text", story, "--data", "--report")
+    assert result.exit_code == 0, result.stderr
+    expected = [f"figures/{name}{suffix}" for name in ("forgetting", "names", "growth", "lens") for suffix in (".png", ".npz", ".json")]
+    assert result.stdout.splitlines() == [*expected, "figures/report.html"]
+
+
+def test_extra_with_a_model_that_left_no_journal_draws_the_rest() -> None:
+    story = "Lily had a red ball. Then the fox saw Lily, and Tom ran home. " * 6
+    result = figures("--extra", "--dpi", "50", "--text", story)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == ["figures/forgetting.png", "figures/names.png", "figures/lens.png"]
+    assert "warning: growth is left out: the training left no journal" in result.stderr
+    alone = figures("growth")
+    assert (alone.exit_code, alone.stdout) == (4, "")
+
+
 def test_the_numbers_beside_a_figure_are_the_models(model: Path) -> None:
     assert figures("confidence", "--prompt", "The fox", "--data", "--dpi", "50", "--quiet").stderr == ""
     logits = prime(load(model), "The fox").logits.astype(np.float64)

@@ -18,15 +18,23 @@ from storyteller.analysis.confidence import Calibration, calibration, token_conf
 from storyteller.analysis.diversity import generation_diversity
 from storyteller.analysis.dynamics import generation_dynamics
 from storyteller.analysis.embedding import EmbeddingMap
+from storyteller.analysis.forgetting import forgetting_curve
+from storyteller.analysis.growth import training_growth
+from storyteller.analysis.heroes import name_tracking
 from storyteller.analysis.importance import token_importance
+from storyteller.analysis.lens import logit_lens
 from storyteller.checkpoint.load import load
 from storyteller.engine.params import SamplingParams
 from storyteller.figures.confidence import confidence_figure
 from storyteller.figures.diversity import diversity_figure
 from storyteller.figures.dynamics import dynamics_figure
 from storyteller.figures.embedding import draw_embedding, embedding_figure
+from storyteller.figures.forgetting import forgetting_figure
 from storyteller.figures.gallery import save_page
+from storyteller.figures.growth import growth_figure
+from storyteller.figures.heroes import names_figure
 from storyteller.figures.importance import importance_figure
+from storyteller.figures.lens import lens_figure
 from storyteller.figures.report import report
 from storyteller.figures.theme import LIGHT, THEMES, Page, Theme, drawable, elided, framed, styled, theme_named
 
@@ -66,6 +74,15 @@ def draws(tiny_checkpoint: Path) -> dict[str, Draw]:
     confidence = token_confidence(model, [PROMPT, "The fox", "It is", "A very long prompt " * 12])
     measured = calibration(model, STORIES)
     diversity = generation_diversity(model, "The fox", samples=6, new_tokens=25)
+    forgetting = forgetting_curve(model, [TEXT * 3] * 4)
+    named = name_tracking(model, "Lily was sad. Then Tom came. " * 12)
+    lines = [
+        {"iteration": place, "tokens": place * 1000, "train_loss": 3.0 / (place + 1), "nats_per_token": 2.0 / (place + 1)}
+        for place in range(9)
+    ]
+    lines = [line | {"samples": [{"prompt": "The fox", "text": " ran to the ball and $ said_so." * 9}]} for line in lines]
+    growth = training_growth(lines, model="tiny")
+    lens = logit_lens(model, TEXT)
     return {
         "embedding": lambda theme: embedding_figure(embedded, theme),
         "dynamics": lambda theme: dynamics_figure(dynamics, theme),
@@ -75,10 +92,27 @@ def draws(tiny_checkpoint: Path) -> dict[str, Draw]:
         "confidence": lambda theme: confidence_figure(confidence, None, theme, model="tiny"),
         "calibration": lambda theme: confidence_figure(confidence, measured, theme, model="tiny", text="stories"),
         "diversity": lambda theme: diversity_figure(diversity, theme, model="tiny"),
+        "forgetting": lambda theme: forgetting_figure(forgetting, theme),
+        "names": lambda theme: names_figure(named, theme),
+        "growth": lambda theme: growth_figure(growth, theme),
+        "lens": lambda theme: lens_figure(lens, theme),
     }
 
 
-NAMES = ("embedding", "dynamics", "importance", "importance, one method", "contrast", "confidence", "calibration", "diversity")
+NAMES = (
+    "embedding",
+    "dynamics",
+    "importance",
+    "importance, one method",
+    "contrast",
+    "confidence",
+    "calibration",
+    "diversity",
+    "forgetting",
+    "names",
+    "growth",
+    "lens",
+)
 
 
 def tick_labels(ax: Axes) -> Iterator[Text]:
