@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from storyteller.checkpoint.format import write_checkpoint
 from storyteller.engine.architecture import GRUConfig
 from storyteller.engine.params import SamplingParams
 from storyteller.engine.tokenizer import Tokenizer
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A run in the background has Ctrl-C ignored, and would hand that down to the commands that the tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SENTENCES = (
     "Once upon a time there was a little fox who lived in the wood.",
