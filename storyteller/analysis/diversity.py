@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROMPT = "One day, Lily went to the park and"
 TEMPERATURES = (0.5, 0.8, 1.5)
 SAMPLES = 20
-NEW_TOKENS = 150
+NEW_TOKENS = 250
 RESAMPLES = 1000
 MOST_SAMPLES = 200
 
@@ -148,10 +148,20 @@ def _tell(
 
 
 def _interval(values: NDArray[np.float64], measure: str, seed: int) -> tuple[float, float, float]:
-    """Mean and its 95 % percentile bootstrap interval; geometric for perplexity."""
+    """Mean and its 95 % interval: percentile bootstrap, of logarithms for perplexity; Wilson's for a share of stories."""
+    if measure == "drift":
+        return _wilson(float(values.mean()), len(values))
     if measure == "perplexity":
         mean, low, high = _interval(np.log(values), "", seed)
         return math.exp(mean), math.exp(low), math.exp(high)
     drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     low, high = np.percentile(values[drawn].mean(axis=1), (2.5, 97.5))
     return float(values.mean()), float(low), float(high)
+
+
+def _wilson(share: float, count: int) -> tuple[float, float, float]:
+    """A share with Wilson's score interval (1927), which is honest at 0 and 1, too."""
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return share, max(0.0, middle - half), min(1.0, middle + half)

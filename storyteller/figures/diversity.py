@@ -136,7 +136,7 @@ def diversity_figure(record: GenerationDiversity, theme: Theme = LIGHT, *, model
         "of a story's runs of four words that say again what it said. Perplexity: exp of the mean surprisal of the told tokens under the "
         "model's own distribution at temperature 1 (geometric means). Drifting name: first seen after a third of the story, as a subject, "
         "unintroduced. B: shared / all word pairs of two stories. C, D: one mark a story, box = middle half, line = median. Brackets and "
-        "bars: 95 % bootstrap intervals over stories."
+        "bars: 95 % bootstrap intervals over stories (Wilson's for the share with a drifting name)."
     )
     figure, body = framed("How different, and how repetitive, the stories are", caption, 6.75, theme)
     above, middle, below = stacked(body, [3.1, 2.15, 1.5])

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from storyteller.analysis.forgetting import ForgettingCurve
+from storyteller.analysis.words import PUNCTUATION
 from storyteller.figures.embedding import MARKERS
 from storyteller.figures.theme import LIGHT, Page, Theme, drawable, framed, stacked
 
@@ -16,8 +17,8 @@ TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002
 def draw_forgetting(ax: Axes, record: ForgettingCurve, theme: Theme = LIGHT, layer: int = -1) -> None:
     """The share that is left of what a token wrote, after so many further tokens, on a logarithmic scale."""
     for place, (group, curve) in enumerate(zip(record.groups, record.curves[layer], strict=True)):
-        marker, number = MARKERS.get(group, (".", None))
-        color = theme.muted if number is None else theme.series[number]
+        marker, number = MARKERS.get(group, ("x" if group == PUNCTUATION else ".", None))
+        color = theme.series[number] if number is not None else theme.ink if group == PUNCTUATION else theme.muted
         ax.plot(record.lags, curve, color=color, marker=marker, markersize=2.8, linewidth=0.8, label=f"{group} ({record.counts[place]:,})")
     ax.axhline(0.5, color=theme.muted, linewidth=0.7, linestyle=(0, (3, 2)))
     least = max(1e-4, float(record.curves.min()) * 0.7)

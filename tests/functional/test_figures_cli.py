@@ -103,6 +103,16 @@ def test_a_contrast_is_drawn(tmp_path: Path) -> None:
     assert (values["text"], values["targets"], values["contrasts"]) == ("The fox found", ["a"], ["the"])
 
 
+def test_a_quantised_session_is_explained_by_the_float32_weights(model: Path) -> None:
+    for precision in ("float32", "int8"):
+        options = ("--precision", precision, "--out", precision, "--data", "--report", "--dpi", "50")
+        result = figures("importance", "--text", "The fox found", *options)
+        assert result.exit_code == 0, result.stderr
+    assert json.loads(Path("int8/importance.json").read_text(encoding="utf-8"))["precision"] == "int8"
+    assert "told in int8 but explained by the float32 weights" in Path("int8/report.html").read_text(encoding="utf-8")
+    assert Path("int8/importance.npz").read_bytes() == Path("float32/importance.npz").read_bytes()
+
+
 def test_calibration_on_a_file(stories: Path) -> None:
     result = figures("confidence", "--held-out", str(stories), "--data", "--dpi", "50")
     assert result.exit_code == 0, result.stderr

@@ -59,6 +59,14 @@ def test_a_model_that_tells_one_story_has_no_diversity(scripted: Callable[..., A
     assert (record.ended == 1).all()
 
 
+def test_the_interval_of_a_share_is_wilsons(scripted: Callable[..., Any]) -> None:
+    record = generation_diversity(scripted(" they all went home."), "", temperatures=(1.0,), samples=20, new_tokens=60)
+    place = record.measures.index("drift")
+    # None of 20: Brown, Cai and DasGupta 2001 give 0 to z² / (n + z²).
+    assert (record.means[0, place], record.low[0, place]) == (0, 0)
+    assert record.high[0, place] == pytest.approx(3.8415 / 23.8415, abs=1e-4)
+
+
 def test_a_name_out_of_nowhere_is_counted(scripted: Callable[..., Any]) -> None:
     story = " was a girl. She went to the park and saw a big dog near the tree. Then Tom ran home and was very sad."
     record = generation_diversity(scripted(story), "", temperatures=(1.0,), samples=2, new_tokens=200)
