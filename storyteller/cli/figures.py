@@ -187,10 +187,11 @@ def _held_out(model: LoadedModel, where: str | None) -> tuple[str, list[str]] | 
     source = Source(kind="sample") if named == "sample" else Source(kind="file", location=named)
     opened = open_source(source, FileHashes(cache_dir()))
     texts = list(opened.texts())
-    trained_on = _fingerprint(model.checkpoint.training)
+    trained_on, known = _fingerprint(model.checkpoint.training), ", which the model was not trained on"
     if trained_on is None:
         if where is None:
             return None
+        known = " (whether the model was trained on them is not known)"
         warn("training.json does not say what the model was trained on: whether it has seen these stories is not known")
     else:
         share = trained_on.overlap(texts)
@@ -199,7 +200,8 @@ def _held_out(model: LoadedModel, where: str | None) -> tuple[str, list[str]] | 
                 warn(f"the model was trained on {share:.0%} of the stories of {named}: its calibration is not measured on them")
             return None
     # Spread over the whole, for neighbours in a file may be alike.
-    return ("the sample corpus" if named == "sample" else Path(named).name), texts[:: max(1, len(texts) // HELD_OUT_STORIES)]
+    name = "the sample corpus" if named == "sample" else Path(named).name
+    return name + known, texts[:: max(1, len(texts) // HELD_OUT_STORIES)]
 
 
 def _fingerprint(training: Mapping[str, Any]) -> Fingerprint | None:

@@ -62,7 +62,7 @@ def draw_calibration(ax: Axes, record: Calibration, theme: Theme = LIGHT) -> Non
 def confidence_figure(
     record: TokenConfidence, calibration: Calibration | None = None, theme: Theme = LIGHT, *, model: str = "", text: str = ""
 ) -> Page:
-    """Bars for each prompt, and under them the calibration where it was measured on ``text`` (its name, in words)."""
+    """Bars for each prompt, and under them the calibration where it was measured on ``text`` (its name, and whether the model has seen it, in words)."""
     rows = -(-len(record.prompts) // 2)
     columns = min(2, len(record.prompts))
     height = 2.05 * rows
@@ -78,8 +78,8 @@ def confidence_figure(
         bars = body
     else:
         caption += (
-            f" Calibration: {calibration.predictions:,} predictions in {calibration.stories:,} stories of {drawable(text)}, which the "
-            f"model was not trained on; right {calibration.mean_accuracy:.1%} of the time, sure {calibration.mean_confidence:.1%} on "
+            f" Calibration: {calibration.predictions:,} predictions in {calibration.stories:,} stories of {drawable(text)}; "
+            f"right {calibration.mean_accuracy:.1%} of the time, sure {calibration.mean_confidence:.1%} on "
             f"average; {len(calibration.counts)} bins of equal width, the area of a mark is its bin's share; expected calibration error Σ "
             "(N_b / N) |accuracy − confidence| (Guo et al. 2017); 95 % intervals by bootstrap over whole stories."
         )
@@ -87,7 +87,7 @@ def confidence_figure(
         bars, below = stacked(body, [height, 2.6])
         ax = below.subplots()
         draw_calibration(ax, calibration, theme)
-        ax.set_title("Calibration on text that the model has not seen")
+        ax.set_title("Calibration")
     grid = bars.subplots(rows, columns, squeeze=False)
     for ax in grid.flat[len(record.prompts) :]:
         ax.axis("off")

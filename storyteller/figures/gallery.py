@@ -55,7 +55,7 @@ METADATA: Mapping[str, Mapping[str, str | None]] = {
 class Request:
     """What the figures are to be about; None leaves it to each figure.
 
-    ``held_out`` is text that the model was not trained on, for calibration, and ``held_out_name`` what a reader should call it.
+    ``held_out`` is text that the model was not trained on, for calibration, and ``held_out_name`` what a reader should know of it.
     """
 
     prompt: str | None = None

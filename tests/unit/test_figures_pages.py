@@ -90,7 +90,7 @@ def draws(tiny_checkpoint: Path) -> dict[str, Draw]:
         "importance, one method": lambda theme: importance_figure(one, theme),
         "contrast": lambda theme: importance_figure(contrast, theme),
         "confidence": lambda theme: confidence_figure(confidence, None, theme, model="tiny"),
-        "calibration": lambda theme: confidence_figure(confidence, measured, theme, model="tiny", text="stories"),
+        "calibration": lambda theme: confidence_figure(confidence, measured, theme, model="tiny", text="stories, which it never saw"),
         "diversity": lambda theme: diversity_figure(diversity, theme, model="tiny"),
         "forgetting": lambda theme: forgetting_figure(forgetting, theme),
         "names": lambda theme: names_figure(named, theme),
@@ -295,5 +295,5 @@ def test_the_report_holds_everything(draws: dict[str, Draw]) -> None:
 def test_calibration_without_text_says_so(draws: dict[str, Draw]) -> None:
     with styled(LIGHT):
         assert "No held-out text" in draws["confidence"](LIGHT).caption
-        assert "not trained on" in draws["calibration"](LIGHT).caption
+        assert "stories, which it never saw" in draws["calibration"](LIGHT).caption
     assert Calibration.__doc__
