@@ -62,7 +62,8 @@ def draw_calibration(ax: Axes, record: Calibration, theme: Theme = LIGHT) -> Non
 def confidence_figure(
     record: TokenConfidence, calibration: Calibration | None = None, theme: Theme = LIGHT, *, model: str = "", text: str = ""
 ) -> Page:
-    """Bars for each prompt, and under them the calibration where it was measured on ``text`` (its name, and whether the model has seen it, in words)."""
+    """Bars for each prompt, and under them the calibration where it was measured on ``text``
+    (its name, and whether the model has seen it, in words)."""
     rows = -(-len(record.prompts) // 2)
     columns = min(2, len(record.prompts))
     height = 2.05 * rows
